@@ -1,0 +1,1 @@
+//! Longshore beside its peers, in one run.

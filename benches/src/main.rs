@@ -1,0 +1,3 @@
+//! Longshore beside its peers, in one run.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The echo function.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The template function.
+
+fn main() {}

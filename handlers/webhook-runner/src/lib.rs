@@ -1,0 +1,1 @@
+//! The base webhook runner and the HTTP API runner: stream, batch, deliver, report.

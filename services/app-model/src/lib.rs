@@ -1,0 +1,9 @@
+//! What functions exist, how they are set, and which routes lead to them: from Cargo
+//! metadata, with cargo-lambda's own keys.
+
+mod function;
+
+pub use function::{
+    CargoTarget, CommandSource, Function, FunctionName, FunctionSettings, FunctionSource,
+    InvalidFunctionName,
+};

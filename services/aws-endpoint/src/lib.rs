@@ -1,0 +1,1 @@
+//! The embedded AWS endpoint: S3 in process on one port.

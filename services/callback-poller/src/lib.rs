@@ -1,0 +1,1 @@
+//! Receives status reports and owns a job's timeline until it ends or times out.

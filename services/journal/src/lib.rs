@@ -1,0 +1,1 @@
+//! What happened: a bounded, queryable record that says when it forgets.

@@ -1,0 +1,1 @@
+//! Longshore: a local-first sandbox for AWS Lambda data pipelines.

@@ -1,0 +1,1 @@
+//! The third parties: where handlers deliver to.

@@ -1,0 +1,1 @@
+//! API Gateway in front, the Lambda Runtime API behind, the invocation broker between.

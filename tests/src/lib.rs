@@ -1,0 +1,1 @@
+//! Whole pipelines, end to end.
