@@ -1,1 +1,7 @@
 //! API Gateway in front, the Lambda Runtime API behind, the invocation broker between.
+
+mod invocation;
+mod outcome;
+
+pub use invocation::{Invocation, RequestId, TraceId};
+pub use outcome::{FunctionResponse, InitFailure, MAX_PAYLOAD_BYTES, Outcome, RuntimeExit};

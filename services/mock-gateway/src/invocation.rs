@@ -1,0 +1,101 @@
+//! An invocation: one event for one function, and the identifiers it carries.
+
+use std::fmt;
+use std::str::FromStr;
+
+use app_model::FunctionName;
+use bytes::Bytes;
+use uuid::Uuid;
+
+/// Lambda's request id: the same for every attempt of one invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(Uuid);
+
+impl RequestId {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::from_str(text).map(Self)
+    }
+}
+
+/// An X-Ray trace header, `Root=1-<8 hex>-<24 hex>;Parent=<16 hex>;Sampled=0|1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceId(String);
+
+impl TraceId {
+    /// A new trace that began at this time (seconds since the epoch).
+    #[must_use]
+    pub fn random(epoch_seconds: u64) -> Self {
+        let random = Uuid::new_v4().simple().to_string();
+        let parent = Uuid::new_v4().simple().to_string();
+        Self(format!(
+            "Root=1-{epoch_seconds:08x}-{};Parent={};Sampled=0",
+            &random[..24],
+            &parent[..16]
+        ))
+    }
+
+    /// The trace that a caller sent in `X-Amzn-Trace-Id`; none if it holds no root.
+    #[must_use]
+    pub fn from_header(text: &str) -> Option<Self> {
+        (text.contains("Root=1-") && text.bytes().all(|b| (b' '..=b'~').contains(&b)))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// The header's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One event for one function.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// Its id.
+    pub request_id: RequestId,
+    /// The function.
+    pub function: FunctionName,
+    /// The event, JSON.
+    pub payload: Bytes,
+    /// The trace it belongs to.
+    pub trace_id: TraceId,
+    /// The caller's client context: raw JSON, one line of ASCII.
+    pub client_context: Option<String>,
+    /// Whether the caller wants the last 4 KB of log. The answer then waits for the
+    /// report line.
+    pub wants_log_tail: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_has_the_lengths_of_xray() {
+        let trace = TraceId::random(0x5759_e988);
+        let text = trace.as_str();
+        assert!(text.starts_with("Root=1-5759e988-"), "{text}");
+        assert_eq!(
+            text.len(),
+            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0".len()
+        );
+        assert_eq!(TraceId::from_header(text), Some(trace));
+        assert_eq!(TraceId::from_header("nonsense"), None);
+    }
+}
