@@ -2,8 +2,10 @@
 //! metadata, with cargo-lambda's own keys.
 
 mod function;
+mod routes;
 
 pub use function::{
     CargoTarget, CommandSource, Function, FunctionName, FunctionSettings, FunctionSource,
     InvalidFunctionName,
 };
+pub use routes::{NoRoute, Route, RouteDeclaration, RouteError, RouteTable};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use app_model::{Function, FunctionName};
+use app_model::{Function, FunctionName, RouteTable};
 
 /// Counts a function's successful builds, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +71,8 @@ pub struct FunctionEntry {
 pub struct FunctionTable {
     /// By name.
     pub functions: BTreeMap<FunctionName, FunctionEntry>,
+    /// Method and path to function.
+    pub routes: RouteTable,
     /// What is wrong with the declarations (a manifest that does not parse, say).
     pub problems: Vec<String>,
 }
