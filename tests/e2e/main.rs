@@ -1,0 +1,3 @@
+//! Whole pipelines, end to end, in one binary.
+
+mod imports;
