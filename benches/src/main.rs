@@ -1,3 +1,92 @@
-//! Longshore beside its peers, in one run.
+//! Longshore beside its peers, in one run: the same functions, the same machine, the
+//! same load, one after the other or interleaved. Only loopback is called; every loop
+//! has a bound; every child is gone when this process is.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measuring program talks to the terminal"
+)]
 
-fn main() {}
+mod arena;
+mod children;
+mod cli;
+mod client;
+mod experiments;
+mod load;
+mod machine;
+mod records;
+mod report;
+mod samples;
+mod site;
+mod tool;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arena::Arena;
+use crate::cli::{Cli, Experiment};
+use crate::machine::Machine;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Dropping the run kills what it started, so a signal only has to end it.
+    let outcome = tokio::select! {
+        outcome = run(Cli::parse()) => outcome,
+        () = interrupted() => Err(anyhow::anyhow!("interrupted; nothing was written")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let experiments = match cli.experiment {
+        Experiment::All => Experiment::EACH.to_vec(),
+        one => vec![one],
+    };
+    let mut arena = Arena::prepare(cli.settings()).await?;
+    let mut sections = Vec::new();
+    for experiment in &experiments {
+        eprintln!("bench: {}", experiment.name());
+        let section = experiments::run(*experiment, &mut arena)
+            .await
+            .with_context(|| {
+                format!(
+                    "{} stopped; logs are in {}",
+                    experiment.name(),
+                    arena.logs().display()
+                )
+            })?;
+        eprintln!("{}", section.markdown());
+        sections.push(section);
+    }
+    let report = report::document(&Machine::here(), &arena, &sections);
+    if cli.experiment == Experiment::All {
+        let path = arena.results_path();
+        tokio::fs::write(&path, &report)
+            .await
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        println!("wrote {}", path.display());
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+/// Resolves at the first Ctrl-C or TERM; never, if the signals cannot be had.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

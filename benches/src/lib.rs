@@ -1,1 +1,0 @@
-//! Longshore beside its peers, in one run.
