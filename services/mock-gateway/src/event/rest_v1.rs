@@ -1,0 +1,115 @@
+//! The event of a REST API's Lambda proxy integration, format 1.0. Empty maps are `null`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::body::utf8_or_base64;
+use super::fields::{All, Fields, Last, Pairs};
+use super::headers;
+use super::text::{access_log_time, protocol, short_id};
+use super::{EventContext, GatewayRequest};
+
+/// The event as JSON.
+#[must_use]
+pub fn rest_v1(request: &GatewayRequest, context: &EventContext) -> Vec<u8> {
+    let headers = headers::rest_v1(request, context);
+    let query = Fields::query(request.uri.query().unwrap_or_default());
+    let body = utf8_or_base64(&request.body);
+    let method = request.method.as_str();
+    let event = Event {
+        resource: &context.resource,
+        path: &context.path,
+        http_method: method,
+        headers: headers.last(),
+        multi_value_headers: headers.all(),
+        query_string_parameters: query.last(),
+        multi_value_query_string_parameters: query.all(),
+        path_parameters: Pairs::new(&context.path_parameters),
+        stage_variables: (!context.stage_variables.is_empty()).then_some(&context.stage_variables),
+        request_context: RequestContext {
+            account_id: &context.account_id,
+            api_id: &context.api_id,
+            deployment_id: short_id(&context.api_id),
+            domain_name: &context.domain_name,
+            domain_prefix: context.domain_prefix(),
+            extended_request_id: &context.extended_request_id,
+            http_method: method,
+            identity: Identity {
+                source_ip: request.source_ip.to_canonical().to_string(),
+                user_agent: headers::user_agent(&request.headers),
+                ..Identity::default()
+            },
+            path: format!("/{}{}", context.stage, context.path),
+            protocol: protocol(request.http_version),
+            request_id: &context.request_id,
+            request_time: access_log_time(request.received_at),
+            request_time_epoch: request.received_at.as_millisecond(),
+            resource_id: short_id(&context.resource),
+            resource_path: &context.resource,
+            stage: &context.stage,
+        },
+        body: body.text,
+        is_base64_encoded: body.is_base64,
+    };
+    serde_json::to_vec(&event).expect("strings, numbers and maps with text keys are JSON")
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'a> {
+    resource: &'a str,
+    path: &'a str,
+    http_method: &'a str,
+    headers: Option<Last<'a>>,
+    multi_value_headers: Option<All<'a>>,
+    query_string_parameters: Option<Last<'a>>,
+    multi_value_query_string_parameters: Option<All<'a>>,
+    path_parameters: Option<Pairs<'a>>,
+    stage_variables: Option<&'a BTreeMap<String, String>>,
+    request_context: RequestContext<'a>,
+    body: Option<Cow<'a, str>>,
+    is_base64_encoded: bool,
+}
+
+/// `authorizer`, `operationName` and the keys of `identity` about API keys are there only
+/// when the route has such a thing: no route here has.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext<'a> {
+    account_id: &'a str,
+    api_id: &'a str,
+    deployment_id: String,
+    domain_name: &'a str,
+    domain_prefix: &'a str,
+    extended_request_id: &'a str,
+    http_method: &'a str,
+    identity: Identity<'a>,
+    path: String,
+    protocol: &'static str,
+    request_id: &'a str,
+    request_time: String,
+    request_time_epoch: i64,
+    resource_id: String,
+    resource_path: &'a str,
+    stage: &'a str,
+}
+
+/// Who called: nobody that AWS knows, so all but the address and the agent is `null`.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity<'a> {
+    access_key: (),
+    account_id: (),
+    caller: (),
+    cognito_authentication_provider: (),
+    cognito_authentication_type: (),
+    cognito_identity_id: (),
+    cognito_identity_pool_id: (),
+    principal_org_id: (),
+    source_ip: String,
+    user: (),
+    user_agent: Option<Cow<'a, str>>,
+    user_arn: (),
+}

@@ -1,0 +1,16 @@
+//! From an invocation's outcome to the HTTP answer, as each front gives it: REST API,
+//! HTTP API and function URL. Pure.
+//!
+//! AWS hides every failure behind `Internal server error`. The bodies and statuses here are
+//! AWS's; why it happened stands beside them, in the header `x-longshore-function-error`.
+
+mod answer;
+mod failure;
+mod fields;
+mod function_url;
+mod http_v2;
+mod rest_v1;
+
+pub use function_url::function_url;
+pub use http_v2::http_v2;
+pub use rest_v1::rest_v1;
