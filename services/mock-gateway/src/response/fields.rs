@@ -7,7 +7,8 @@ use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Text, or what can be written as text; none for `null`.
+/// Text, or what can be written as text; none for `null`. What is borrowed lies in the JSON
+/// it was read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scalar<'a>(pub(super) Option<Cow<'a, str>>);
 
@@ -49,7 +50,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Scalar::borrowed(if value { "true" } else { "false" }))
+        Ok(Scalar::owned(value.to_string()))
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
