@@ -357,3 +357,6 @@ async fn send_line(lines: &mpsc::Sender<OutputLine>, stream: OutputStream, line:
         tracing::trace!("output line without a reader");
     }
 }
+
+#[cfg(test)]
+mod tests;
