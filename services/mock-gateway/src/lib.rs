@@ -1,9 +1,31 @@
 //! API Gateway in front, the Lambda Runtime API behind, the invocation broker between.
+//!
+//! A request becomes an event ([`event`]), the [`Broker`] hands it to an execution
+//! environment of the function, and what comes back, an [`Outcome`], becomes the answer
+//! ([`response`]). Each environment polls a loopback listener of its own.
 
+mod broker;
+mod config;
+mod environment;
+mod environment_variables;
 pub mod event;
+mod extensions_api;
 mod invocation;
+mod logs;
 mod outcome;
+mod process;
 pub mod response;
+mod routes;
+mod runtime_api;
+mod server;
+#[cfg(test)]
+mod testing;
 
+pub use broker::{
+    Answer, Broker, BuildNote, BuildView, EnvironmentView, FunctionView, InvocationRecord,
+};
+pub use config::{Config, StartPolicy};
 pub use invocation::{Invocation, RequestId, TraceId};
 pub use outcome::{FunctionResponse, InitFailure, MAX_PAYLOAD_BYTES, Outcome, RuntimeExit};
+pub use process::{Launcher, RunningProcess};
+pub use server::{Gateway, RunError, router, run};

@@ -1,0 +1,325 @@
+//! One execution environment as the broker sees it: what its runtime and its extensions
+//! are doing, and the invocation it has.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use function_supervisor::{Artifact, Generation};
+use socket2::Socket;
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+use super::Answer;
+use crate::invocation::{Invocation, RequestId};
+use crate::logs::LogTail;
+use crate::outcome::Outcome;
+
+/// Numbers environments across all functions, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EnvironmentId(pub(crate) u64);
+
+/// An invocation on its way to a runtime.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) invocation: Invocation,
+    /// The invocation's number at this runtime, echoed with the answer.
+    pub(crate) nonce: Uuid,
+    /// Milliseconds since the epoch.
+    pub(crate) deadline_ms: u64,
+}
+
+/// A runtime that waits for `/next`.
+pub(crate) struct Poller {
+    pub(crate) sender: oneshot::Sender<Delivery>,
+    /// A second handle on the connection it waits on, to ask whether anybody is there.
+    pub(crate) connection: Arc<Socket>,
+}
+
+impl Poller {
+    /// Whether the other end still holds the connection. A process that has died has
+    /// closed it, even if nobody has reaped it yet.
+    pub(crate) fn is_alive(&self) -> bool {
+        if self.sender.is_closed() {
+            return false;
+        }
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        match self.connection.peek(&mut byte) {
+            Ok(0) => false,
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// What the runtime is doing.
+pub(crate) enum Runtime {
+    /// Starting, or at work.
+    Working,
+    /// It asked for the next invocation. `None`: and then its connection went away.
+    Polling(Option<Poller>),
+}
+
+/// What an environment is doing.
+pub(crate) enum Phase {
+    /// Between the start of the process and its first `/next`.
+    Starting,
+    /// Ready for an invocation.
+    Idle,
+    /// The runtime has an invocation.
+    Busy(InFlight),
+    /// The runtime answered; it, or an extension, has not asked for the next one yet.
+    Answered(Ending),
+    /// Being stopped; takes no work.
+    Stopping(StopReason),
+}
+
+/// Why an environment stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    /// A newer generation serves, or the gateway stops.
+    Spindown,
+    /// An invocation ran out of time.
+    Timeout,
+    /// It reported that it cannot be initialised; it is about to exit by itself.
+    Failure,
+}
+
+impl StopReason {
+    /// As extensions are told.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Spindown => "SPINDOWN",
+            Self::Timeout => "TIMEOUT",
+            Self::Failure => "FAILURE",
+        }
+    }
+}
+
+/// An invocation that a runtime has.
+pub(crate) struct InFlight {
+    pub(crate) request_id: RequestId,
+    pub(crate) nonce: Uuid,
+    pub(crate) reply: oneshot::Sender<Answer>,
+    pub(crate) wants_log_tail: bool,
+    pub(crate) started: Instant,
+    pub(crate) started_at: SystemTime,
+    pub(crate) deadline: Instant,
+    pub(crate) payload_bytes: usize,
+    pub(crate) tail: LogTail,
+}
+
+/// An answered invocation that has not ended yet.
+pub(crate) struct Ending {
+    pub(crate) in_flight: Finished,
+    pub(crate) deadline: Instant,
+}
+
+/// An invocation that ended, for the log and the journal.
+pub(crate) struct Finished {
+    pub(crate) request_id: RequestId,
+    pub(crate) started: Instant,
+    pub(crate) started_at: SystemTime,
+    pub(crate) duration: Duration,
+    pub(crate) init: Option<Duration>,
+    pub(crate) payload_bytes: usize,
+    pub(crate) outcome: Outcome,
+    pub(crate) tail: LogTail,
+    /// A caller who waits for the log's tail, and what to answer.
+    pub(crate) waiting: Option<(oneshot::Sender<Answer>, Answer)>,
+}
+
+/// What an extension is told.
+#[derive(Clone, Debug)]
+pub(crate) struct ExtensionEvent(pub(crate) Bytes);
+
+/// What an extension is doing.
+pub(crate) enum ExtensionState {
+    /// Registered; it has not asked for an event yet.
+    Registered,
+    /// It was given an event and has not come back.
+    Working,
+    /// It waits for an event.
+    Polling(oneshot::Sender<ExtensionEvent>),
+}
+
+/// A registered extension.
+pub(crate) struct Extension {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) on_invoke: bool,
+    pub(crate) on_shutdown: bool,
+    pub(crate) state: ExtensionState,
+    /// An event it has not fetched yet.
+    pub(crate) backlog: VecDeque<ExtensionEvent>,
+}
+
+impl Extension {
+    fn is_settled(&self) -> bool {
+        matches!(self.state, ExtensionState::Polling(_)) && self.backlog.is_empty()
+    }
+
+    /// Gives it an event, now or when it asks next. At most one invocation and one
+    /// shutdown are ever outstanding, which bounds the backlog.
+    pub(crate) fn tell(&mut self, event: ExtensionEvent) {
+        match std::mem::replace(&mut self.state, ExtensionState::Working) {
+            ExtensionState::Polling(sender) => {
+                if let Err(event) = sender.send(event) {
+                    self.backlog.push_back(event);
+                }
+            }
+            other => {
+                self.state = other;
+                self.backlog.push_back(event);
+            }
+        }
+    }
+}
+
+/// One execution environment.
+pub(crate) struct Environment {
+    pub(crate) id: EnvironmentId,
+    pub(crate) artifact: Arc<Artifact>,
+    pub(crate) started: Instant,
+    pub(crate) pid: Option<u32>,
+    /// Wakes the task that owns the process: something is to be logged, timed or stopped.
+    pub(crate) wake: Arc<Notify>,
+    /// Whether that task has a timer that fires no later than the current deadline.
+    pub(crate) timer_armed: bool,
+    pub(crate) phase: Phase,
+    pub(crate) runtime: Runtime,
+    pub(crate) extensions: Vec<Extension>,
+    /// How many invocations it was given.
+    pub(crate) invocations: u64,
+    pub(crate) last_request: Option<RequestId>,
+    /// How long initialisation took; reported with the first invocation.
+    pub(crate) init: Option<Duration>,
+    /// Ended invocations that the task has not logged yet.
+    pub(crate) finished: Vec<Finished>,
+}
+
+impl Environment {
+    pub(crate) fn new(id: EnvironmentId, artifact: Arc<Artifact>) -> Self {
+        Self {
+            id,
+            artifact,
+            started: Instant::now(),
+            pid: None,
+            wake: Arc::new(Notify::new()),
+            timer_armed: false,
+            phase: Phase::Starting,
+            runtime: Runtime::Working,
+            extensions: Vec::new(),
+            invocations: 0,
+            last_request: None,
+            init: None,
+            finished: Vec::new(),
+        }
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.artifact.generation
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.artifact.function.settings.timeout
+    }
+
+    /// When something must have happened: initialisation or the invocation.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            // AWS gives 10 s for nothing and then starts over under the function's timeout;
+            // an initialisation that fits neither never succeeds there.
+            Phase::Starting => Some(self.started + self.timeout().max(super::FREE_INITIALISATION)),
+            Phase::Busy(in_flight) => Some(in_flight.deadline),
+            Phase::Answered(ending) => Some(ending.deadline),
+            Phase::Idle | Phase::Stopping(_) => None,
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping(_))
+    }
+
+    /// Whether runtime and extensions have come back for more.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.runtime, Runtime::Polling(_))
+            && self.extensions.iter().all(Extension::is_settled)
+    }
+
+    /// Tells the owning task to stop the process.
+    pub(crate) fn stop(&mut self, reason: StopReason) {
+        self.phase = Phase::Stopping(reason);
+        self.wake.notify_one();
+    }
+
+    /// The request that a printed line belongs to: the current one, or the last.
+    pub(crate) fn request_of_output(&self) -> Option<RequestId> {
+        match &self.phase {
+            Phase::Busy(in_flight) => Some(in_flight.request_id),
+            Phase::Answered(ending) => Some(ending.in_flight.request_id),
+            Phase::Starting => None,
+            Phase::Idle | Phase::Stopping(_) => self.last_request,
+        }
+    }
+
+    /// Adds a line to the current invocation's log.
+    pub(crate) fn add_to_tail(&mut self, line: &str) {
+        match &mut self.phase {
+            Phase::Busy(in_flight) => in_flight.tail.push_line(line),
+            Phase::Answered(ending) => ending.in_flight.tail.push_line(line),
+            Phase::Starting | Phase::Idle | Phase::Stopping(_) => {
+                // Printed before the end, read after it: the pipe is slower than the socket.
+                if let Some(finished) = self.finished.last_mut() {
+                    finished.tail.push_line(line);
+                }
+            }
+        }
+    }
+
+    /// The state's name, for people.
+    pub(crate) fn state_name(&self, serving: Option<Generation>) -> &'static str {
+        match &self.phase {
+            Phase::Starting => "starting",
+            Phase::Idle => "idle",
+            Phase::Busy(_) | Phase::Answered(_) => {
+                if serving.is_some_and(|serving| self.generation() < serving) {
+                    "draining"
+                } else {
+                    "busy"
+                }
+            }
+            Phase::Stopping(_) => "stopping",
+        }
+    }
+}
+
+impl InFlight {
+    /// Ends it with this outcome. The caller hears at once unless he wants the log too.
+    pub(crate) fn end(self, answer: Answer, init: Option<Duration>) -> Finished {
+        let outcome = answer.outcome.clone();
+        let waiting = if self.wants_log_tail {
+            Some((self.reply, answer))
+        } else {
+            if self.reply.send(answer).is_err() {
+                tracing::info!(
+                    request_id = %self.request_id,
+                    "the caller had left before the function answered; the answer is dropped"
+                );
+            }
+            None
+        };
+        Finished {
+            request_id: self.request_id,
+            started: self.started,
+            started_at: self.started_at,
+            duration: self.started.elapsed(),
+            init,
+            payload_bytes: self.payload_bytes,
+            outcome,
+            tail: self.tail,
+            waiting,
+        }
+    }
+}

@@ -1,0 +1,623 @@
+//! One function's environments and the invocations that wait for one: who gets what, what
+//! to start and what to stop. Decides only; nothing here waits or starts anything.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use app_model::Function;
+use function_supervisor::{Artifact, BuildState, FunctionEntry, Generation};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::environment_state::{
+    Delivery, Ending, Environment, EnvironmentId, ExtensionEvent, Finished, InFlight, Phase,
+    Runtime, StopReason,
+};
+use super::{Answer, BuildNote};
+use crate::extensions_api;
+use crate::invocation::{Invocation, RequestId};
+use crate::logs::LogTail;
+use crate::outcome::{InitFailure, Outcome};
+
+/// An invocation that waits for an environment.
+pub(crate) struct Pending {
+    pub(crate) invocation: Invocation,
+    pub(crate) reply: oneshot::Sender<Answer>,
+    pub(crate) expires: Instant,
+}
+
+/// What a pool decided, to be done once the lock is released.
+#[derive(Default)]
+pub(crate) struct Decisions {
+    /// Environments to start.
+    pub(crate) launches: Vec<(EnvironmentId, Arc<Artifact>)>,
+    /// Look again shortly: an environment is about to come back.
+    pub(crate) look_again: bool,
+    /// Invocations that were handed over, for the log.
+    pub(crate) handed_over: Vec<RequestId>,
+    /// A generation became ready, or failed to: told to whoever watches.
+    pub(crate) changed: bool,
+}
+
+/// One function's environments and queue.
+pub(crate) struct Pool {
+    pub(crate) function: Function,
+    pub(crate) build: BuildState,
+    /// The newest good build.
+    pub(crate) artifact: Option<Arc<Artifact>>,
+    /// The newest build that was ready for an invocation: new ones go there.
+    pub(crate) serving: Option<Arc<Artifact>>,
+    /// The newest build that never became ready.
+    pub(crate) init_failure: Option<(Generation, InitFailure)>,
+    pub(crate) queue: VecDeque<Pending>,
+    pub(crate) environments: Vec<Environment>,
+    pub(crate) max_environments: usize,
+    /// No longer declared.
+    pub(crate) removed: bool,
+    /// A second look is due already.
+    pub(crate) looking_again: bool,
+    /// As functions are called by.
+    pub(crate) arn: Arc<str>,
+}
+
+impl Pool {
+    pub(crate) fn new(entry: &FunctionEntry, max_environments: usize, arn: Arc<str>) -> Self {
+        Self {
+            function: entry.function.clone(),
+            build: entry.build.clone(),
+            artifact: None,
+            serving: None,
+            init_failure: None,
+            queue: VecDeque::new(),
+            environments: Vec::new(),
+            max_environments: max_environments.max(1),
+            removed: false,
+            looking_again: false,
+            arn,
+        }
+    }
+
+    pub(crate) fn environment(&mut self, id: EnvironmentId) -> Option<&mut Environment> {
+        self.environments.iter_mut().find(|e| e.id == id)
+    }
+
+    pub(crate) fn serving_generation(&self) -> Option<Generation> {
+        self.serving.as_ref().map(|artifact| artifact.generation)
+    }
+
+    /// The build that a request would meet now.
+    pub(crate) fn next_generation(&self) -> Option<Generation> {
+        if self.environments.iter().any(|e| !e.is_stopping()) {
+            self.serving_generation()
+        } else {
+            self.launch_artifact().map(|artifact| artifact.generation)
+        }
+    }
+
+    /// What an answer says of the build.
+    pub(crate) fn build_note(&self) -> BuildNote {
+        match &self.build {
+            BuildState::Failed { .. } => BuildNote::Failed,
+            BuildState::Building { .. } => BuildNote::Building,
+            BuildState::NotBuilt | BuildState::Built => {
+                match (&self.init_failure, &self.artifact) {
+                    (Some((failed, _)), Some(newest)) if *failed == newest.generation => {
+                        BuildNote::InitFailed
+                    }
+                    _ => BuildNote::Current,
+                }
+            }
+        }
+    }
+
+    pub(crate) fn answer(&self, outcome: Outcome, served_by: Option<Generation>) -> Answer {
+        Answer {
+            outcome,
+            served_by,
+            build: self.build_note(),
+            log_tail: None,
+        }
+    }
+
+    /// Answers everybody who waits.
+    pub(crate) fn fail_queue(&mut self, outcome: &Outcome) {
+        for pending in std::mem::take(&mut self.queue) {
+            let answer = self.answer(outcome.clone(), None);
+            if pending.reply.send(answer).is_err() {
+                tracing::info!(
+                    request_id = %pending.invocation.request_id,
+                    "the caller had left before the invocation failed"
+                );
+            }
+        }
+    }
+
+    /// Hands waiting invocations to idle environments and says what to start.
+    pub(crate) fn dispatch(&mut self, next_id: &mut u64, decisions: &mut Decisions) {
+        let now = Instant::now();
+        while let Some(pending) = self.queue.pop_front() {
+            if pending.expires <= now {
+                tracing::warn!(
+                    request_id = %pending.invocation.request_id,
+                    "an invocation waited too long for an environment and was dropped"
+                );
+                continue;
+            }
+            if let Err(pending) = self.hand_over(pending, now, decisions) {
+                self.queue.push_front(pending);
+                break;
+            }
+        }
+        self.plan_launches(next_id, false, decisions);
+    }
+
+    /// Gives an invocation to an idle environment of the serving generation, the one used
+    /// last first: the others may then be let go.
+    fn hand_over(
+        &mut self,
+        mut pending: Pending,
+        now: Instant,
+        decisions: &mut Decisions,
+    ) -> Result<(), Pending> {
+        let Some(serving) = self.serving_generation() else {
+            return Err(pending);
+        };
+        for environment in self.environments.iter_mut().rev() {
+            if environment.generation() != serving || !matches!(environment.phase, Phase::Idle) {
+                continue;
+            }
+            let Runtime::Polling(poller) = &mut environment.runtime else {
+                continue;
+            };
+            let Some(poller) = poller.take() else {
+                continue;
+            };
+            if !poller.is_alive() {
+                tracing::debug!(pid = environment.pid, "a runtime's poll had died");
+                continue;
+            }
+            let timeout = environment.timeout();
+            let started_at = SystemTime::now();
+            let deadline_ms = started_at
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| (since + timeout).as_millis());
+            let nonce = Uuid::new_v4();
+            let request_id = pending.invocation.request_id;
+            let wants_log_tail = pending.invocation.wants_log_tail;
+            let payload_bytes = pending.invocation.payload.len();
+            let invoke_event =
+                environment.extensions.iter().any(|e| e.on_invoke).then(|| {
+                    extensions_api::invoke_event(&pending.invocation, &self.arn, deadline_ms)
+                });
+            let delivery = Delivery {
+                invocation: pending.invocation,
+                nonce,
+                // Milliseconds since 1970 fit for another half a billion years.
+                deadline_ms: u64::try_from(deadline_ms).unwrap_or(u64::MAX),
+            };
+            if let Err(delivery) = poller.sender.send(delivery) {
+                pending.invocation = delivery.invocation;
+                continue;
+            }
+            let mut tail = LogTail::default();
+            if wants_log_tail {
+                tail.push_line(&crate::logs::start(request_id));
+            }
+            environment.runtime = Runtime::Working;
+            environment.invocations += 1;
+            environment.last_request = Some(request_id);
+            environment.phase = Phase::Busy(InFlight {
+                request_id,
+                nonce,
+                reply: pending.reply,
+                wants_log_tail,
+                started: now,
+                started_at,
+                deadline: now + timeout,
+                payload_bytes,
+                tail,
+            });
+            if !environment.timer_armed {
+                environment.timer_armed = true;
+                environment.wake.notify_one();
+            }
+            if let Some(event) = invoke_event {
+                for extension in environment.extensions.iter_mut().filter(|e| e.on_invoke) {
+                    extension.tell(ExtensionEvent(event.clone()));
+                }
+            }
+            decisions.handed_over.push(request_id);
+            return Ok(());
+        }
+        Err(pending)
+    }
+
+    /// The build that a new environment runs: the newest, unless that one cannot be
+    /// initialised and an older one could.
+    fn launch_artifact(&self) -> Option<Arc<Artifact>> {
+        let newest = self.artifact.as_ref()?;
+        let failed =
+            matches!(&self.init_failure, Some((failed, _)) if *failed == newest.generation);
+        match &self.serving {
+            Some(serving) if failed => Some(serving.clone()),
+            _ => Some(newest.clone()),
+        }
+    }
+
+    /// Starts as many environments as there are invocations that none is about to take.
+    pub(crate) fn plan_launches(
+        &mut self,
+        next_id: &mut u64,
+        impatient: bool,
+        decisions: &mut Decisions,
+    ) {
+        if self.queue.is_empty() || self.removed {
+            return;
+        }
+        let Some(artifact) = self.launch_artifact() else {
+            return;
+        };
+        let serving = self.serving_generation();
+        let mut starting = 0;
+        let mut about_to_ask = 0;
+        let mut live = 0;
+        for environment in self.environments.iter().filter(|e| !e.is_stopping()) {
+            if environment.generation() == artifact.generation {
+                live += 1;
+                if matches!(environment.phase, Phase::Starting) {
+                    starting += 1;
+                }
+            }
+            if Some(environment.generation()) == serving
+                && matches!(environment.phase, Phase::Answered(_))
+            {
+                about_to_ask += 1;
+            }
+        }
+        let uncovered = self.queue.len().saturating_sub(starting);
+        // A runtime that has just answered asks for more within microseconds, unless it, or
+        // an extension, has work left: then the second look starts another environment.
+        let wanted = if impatient {
+            uncovered
+        } else {
+            decisions.look_again |= about_to_ask > 0 && uncovered > 0;
+            uncovered.saturating_sub(about_to_ask)
+        };
+        let room = self.max_environments.saturating_sub(live);
+        for _ in 0..wanted.min(room) {
+            self.launch(artifact.clone(), next_id, decisions);
+        }
+    }
+
+    fn launch(&mut self, artifact: Arc<Artifact>, next_id: &mut u64, decisions: &mut Decisions) {
+        *next_id += 1;
+        let id = EnvironmentId(*next_id);
+        self.environments
+            .push(Environment::new(id, artifact.clone()));
+        decisions.launches.push((id, artifact));
+    }
+
+    /// Starts an environment of the newest build unless one is alive.
+    pub(crate) fn ensure_newest(&mut self, next_id: &mut u64, decisions: &mut Decisions) {
+        let Some(artifact) = self.launch_artifact().filter(|_| !self.removed) else {
+            return;
+        };
+        let alive = self
+            .environments
+            .iter()
+            .any(|e| !e.is_stopping() && e.generation() == artifact.generation);
+        if !alive {
+            self.launch(artifact, next_id, decisions);
+        }
+    }
+
+    /// Makes sure that the next request finds an environment, where a used one was lost.
+    fn replace(&mut self, next_id: &mut u64, decisions: &mut Decisions) {
+        let Some(artifact) = self.launch_artifact().filter(|_| !self.removed) else {
+            return;
+        };
+        let ready = self.environments.iter().any(|e| {
+            matches!(e.phase, Phase::Idle | Phase::Starting)
+                && e.generation() >= artifact.generation
+        });
+        if !ready {
+            self.launch(artifact, next_id, decisions);
+        }
+    }
+
+    /// Takes in what the supervisor says of the function.
+    pub(crate) fn take_in(
+        &mut self,
+        entry: &FunctionEntry,
+        eager: bool,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) {
+        self.function = entry.function.clone();
+        self.build = entry.build.clone();
+        self.removed = false;
+        if let Some(artifact) = &entry.artifact {
+            let newer = self
+                .artifact
+                .as_ref()
+                .is_none_or(|known| known.generation < artifact.generation);
+            if newer {
+                self.artifact = Some(artifact.clone());
+                let in_use = self.environments.iter().any(|e| !e.is_stopping());
+                if in_use || eager {
+                    self.ensure_newest(next_id, decisions);
+                }
+                self.dispatch(next_id, decisions);
+            }
+        }
+        if let (BuildState::Failed { diagnostics, .. }, None) = (&self.build, &self.artifact) {
+            let diagnostics = diagnostics.clone();
+            self.fail_queue(&Outcome::BuildFailed { diagnostics });
+        }
+    }
+
+    /// The function is declared no more.
+    pub(crate) fn remove(&mut self) {
+        self.removed = true;
+        self.fail_queue(&Outcome::UnknownFunction);
+        for environment in &mut self.environments {
+            if matches!(environment.phase, Phase::Idle | Phase::Starting) {
+                environment.stop(StopReason::Spindown);
+            }
+        }
+    }
+
+    /// Looks whether an environment has become ready, or has ended an invocation, and if
+    /// so what follows for it and for the others.
+    pub(crate) fn settle(
+        &mut self,
+        id: EnvironmentId,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) {
+        let removed = self.removed;
+        let serving = self.serving_generation();
+        let Some(environment) = self.environment(id) else {
+            return;
+        };
+        if !environment.is_settled() {
+            return;
+        }
+        match std::mem::replace(&mut environment.phase, Phase::Idle) {
+            Phase::Starting => {
+                environment.init = Some(environment.started.elapsed());
+                let artifact = environment.artifact.clone();
+                decisions.changed = true;
+                self.became_ready(artifact);
+            }
+            Phase::Answered(ending) => {
+                let Ending { mut in_flight, .. } = ending;
+                in_flight.duration = in_flight.started.elapsed();
+                environment.finished.push(in_flight);
+                environment.wake.notify_one();
+            }
+            Phase::Idle => {}
+            other @ (Phase::Busy(_) | Phase::Stopping(_)) => {
+                environment.phase = other;
+                return;
+            }
+        }
+        let superseded = serving.max(self.serving_generation());
+        if let Some(environment) = self.environment(id)
+            && (removed || superseded.is_some_and(|newest| environment.generation() < newest))
+        {
+            environment.stop(StopReason::Spindown);
+        }
+        self.dispatch(next_id, decisions);
+    }
+
+    /// A generation has its first environment: older ones make room.
+    fn became_ready(&mut self, artifact: Arc<Artifact>) {
+        let generation = artifact.generation;
+        if matches!(&self.init_failure, Some((failed, _)) if *failed <= generation) {
+            self.init_failure = None;
+        }
+        if self.serving_generation() >= Some(generation) {
+            return;
+        }
+        self.serving = Some(artifact);
+        for environment in &mut self.environments {
+            if environment.generation() < generation
+                && matches!(environment.phase, Phase::Idle | Phase::Starting)
+            {
+                environment.stop(StopReason::Spindown);
+            }
+        }
+    }
+
+    /// Ends the invocation an environment has, or its initialisation, if its time is up.
+    pub(crate) fn enforce_deadline(
+        &mut self,
+        id: EnvironmentId,
+        now: Instant,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) {
+        let Some(environment) = self.environment(id) else {
+            return;
+        };
+        if environment.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let timeout = environment.timeout();
+        let waited = environment.started.elapsed();
+        let stopping = Phase::Stopping(StopReason::Timeout);
+        match std::mem::replace(&mut environment.phase, stopping) {
+            Phase::Starting => {
+                tracing::warn!("{}", crate::logs::init_report_timeout(waited));
+                let generation = environment.generation();
+                self.init_failed(
+                    generation,
+                    InitFailure::TimedOut(timeout),
+                    next_id,
+                    decisions,
+                );
+            }
+            Phase::Busy(in_flight) => {
+                let outcome = Outcome::TimedOut { timeout };
+                self.end_in_flight(id, in_flight, outcome);
+                self.replace(next_id, decisions);
+                self.dispatch(next_id, decisions);
+            }
+            // Answered in time, but an extension, or the runtime itself, went on too long.
+            Phase::Answered(Ending { in_flight, .. }) => {
+                environment.finished.push(in_flight);
+                self.replace(next_id, decisions);
+                self.dispatch(next_id, decisions);
+            }
+            other @ (Phase::Idle | Phase::Stopping(_)) => environment.phase = other,
+        }
+        if let Some(environment) = self.environment(id) {
+            environment.wake.notify_one();
+        }
+    }
+
+    /// Ends an invocation whose runtime will not answer it.
+    fn end_in_flight(&mut self, id: EnvironmentId, in_flight: InFlight, outcome: Outcome) {
+        let build = self.build_note();
+        let Some(environment) = self.environment(id) else {
+            return;
+        };
+        let answer = Answer {
+            outcome,
+            served_by: Some(environment.generation()),
+            build,
+            log_tail: None,
+        };
+        let init = environment.init.take();
+        let finished = in_flight.end(answer, init);
+        environment.finished.push(finished);
+    }
+
+    /// A generation cannot be initialised: the older one serves on, or the callers hear of
+    /// it.
+    pub(crate) fn init_failed(
+        &mut self,
+        generation: Generation,
+        failure: InitFailure,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) {
+        decisions.changed = true;
+        if self
+            .init_failure
+            .as_ref()
+            .is_none_or(|(failed, _)| *failed <= generation)
+        {
+            self.init_failure = Some((generation, failure.clone()));
+        }
+        let another_serves = self
+            .environments
+            .iter()
+            .any(|e| !e.is_stopping() && Some(e.generation()) >= self.serving_generation());
+        let older_can = self
+            .serving_generation()
+            .is_some_and(|serving| serving < generation);
+        if another_serves || older_can {
+            self.dispatch(next_id, decisions);
+        } else {
+            self.fail_queue(&Outcome::InitFailed(failure));
+        }
+    }
+
+    /// The process of an environment has ended, or never started. Returns what is left to
+    /// log.
+    pub(crate) fn environment_ended(
+        &mut self,
+        id: EnvironmentId,
+        failure: &InitFailure,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) -> Vec<Finished> {
+        let Some(environment) = self.environment(id) else {
+            return Vec::new();
+        };
+        let used = environment.invocations > 0;
+        let generation = environment.generation();
+        let stopping = Phase::Stopping(StopReason::Failure);
+        let phase = std::mem::replace(&mut environment.phase, stopping);
+        match phase {
+            Phase::Starting => {
+                self.init_failed(generation, failure.clone(), next_id, decisions);
+            }
+            Phase::Busy(in_flight) => {
+                let outcome = match failure {
+                    InitFailure::Exited(exit) => Outcome::Crashed(*exit),
+                    other => Outcome::InitFailed(other.clone()),
+                };
+                self.end_in_flight(id, in_flight, outcome);
+                self.replace(next_id, decisions);
+            }
+            Phase::Answered(ending) => {
+                environment.finished.push(ending.in_flight);
+                self.replace(next_id, decisions);
+            }
+            // One that dies before its first invocation is not started over and over: the
+            // next request does that.
+            Phase::Idle if used => self.replace(next_id, decisions),
+            Phase::Idle | Phase::Stopping(_) => {}
+        }
+        decisions.changed = true;
+        let finished = self
+            .environments
+            .iter()
+            .position(|e| e.id == id)
+            .map(|index| self.environments.remove(index).finished)
+            .unwrap_or_default();
+        self.dispatch(next_id, decisions);
+        finished
+    }
+
+    /// A runtime's connection went away with an invocation that nobody read: it goes back
+    /// to the head of the queue.
+    pub(crate) fn take_back(
+        &mut self,
+        id: EnvironmentId,
+        delivery: Delivery,
+        expires: Instant,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) {
+        let Some(environment) = self.environment(id) else {
+            return;
+        };
+        match std::mem::replace(&mut environment.phase, Phase::Idle) {
+            Phase::Busy(in_flight) if in_flight.nonce == delivery.nonce => {
+                environment.runtime = Runtime::Polling(None);
+                environment.invocations -= 1;
+                self.queue.push_front(Pending {
+                    invocation: delivery.invocation,
+                    reply: in_flight.reply,
+                    expires,
+                });
+                self.dispatch(next_id, decisions);
+            }
+            other => environment.phase = other,
+        }
+    }
+
+    /// How many invocations are waiting or under way.
+    pub(crate) fn unfinished(&self) -> usize {
+        let under_way = self
+            .environments
+            .iter()
+            .filter(|e| matches!(e.phase, Phase::Busy(_)) || !e.finished.is_empty())
+            .count();
+        self.queue.len() + under_way
+    }
+
+    /// Forgets one that waits, because its caller will not wait any longer.
+    pub(crate) fn withdraw(&mut self, request_id: RequestId) {
+        self.queue
+            .retain(|pending| pending.invocation.request_id != request_id);
+    }
+}
+
+/// How long a second look is put off.
+pub(crate) const SECOND_LOOK: Duration = Duration::from_millis(10);

@@ -1,0 +1,392 @@
+//! What processes and the tasks that own them tell the broker: polls, answers, errors,
+//! extensions, printed lines, the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use socket2::Socket;
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+use super::environment_state::{
+    Delivery, Ending, Environment, Extension, ExtensionEvent, ExtensionState, Finished, Phase,
+    Poller, Runtime, StopReason,
+};
+use super::pool::{Decisions, Pool};
+use super::{Answer, Broker, EnvironmentKey, LONGEST_WAIT};
+use crate::extensions_api;
+use crate::invocation::RequestId;
+use crate::outcome::{InitFailure, Outcome};
+
+/// As many extensions as Lambda takes.
+pub(crate) const MAX_EXTENSIONS: usize = 10;
+
+/// Why a call to the Runtime API is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallRefused {
+    /// Not what the runtime may do now: from this state to that one.
+    Transition {
+        from: &'static str,
+        to: &'static str,
+    },
+    /// This request is not the runtime's.
+    UnknownRequest,
+    /// The invocation has ended without the runtime, or was never this one.
+    StaleInvocation,
+}
+
+/// Why a call to the Extensions API is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExtensionRefused {
+    RegistrationClosed,
+    NameTaken,
+    TooMany,
+    Unknown,
+    /// It waits for an event already.
+    AlreadyPolling,
+}
+
+/// What a runtime says with `/response` or `/error`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Said {
+    Response,
+    Error,
+}
+
+impl Said {
+    fn state_name(self) -> &'static str {
+        match self {
+            Self::Response => "InvocationResponse",
+            Self::Error => "InvocationErrorResponse",
+        }
+    }
+}
+
+/// What the task that owns a process has to do.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// To be logged.
+    pub(crate) finished: Vec<Finished>,
+    /// Stop the process.
+    pub(crate) stop: Option<StopReason>,
+    /// Come back by then.
+    pub(crate) deadline: Option<Instant>,
+}
+
+fn state_name(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "Started",
+        Phase::Idle => "Ready",
+        Phase::Busy(_) => "Running",
+        Phase::Answered(_) => "RuntimeResponseSentState",
+        Phase::Stopping(_) => "Exited",
+    }
+}
+
+impl Broker {
+    fn with_environment<R>(
+        &self,
+        key: EnvironmentKey,
+        change: impl FnOnce(&mut Environment) -> R,
+    ) -> Option<R> {
+        let mut state = self.lock();
+        let pool = state.pools.get_mut(key.pool.0)?;
+        pool.environment(key.id).map(change)
+    }
+
+    /// The signal that the owning task waits for.
+    pub(crate) fn wake_signal(&self, key: EnvironmentKey) -> Option<Arc<Notify>> {
+        self.with_environment(key, |environment| environment.wake.clone())
+    }
+
+    /// The process runs.
+    pub(crate) fn started(&self, key: EnvironmentKey, pid: u32) {
+        self.with_environment(key, |environment| {
+            environment.pid = Some(pid);
+            environment.started = Instant::now();
+        });
+        self.announce();
+    }
+
+    /// The runtime asks for its next invocation. What it asked for before has ended.
+    pub(crate) fn next(
+        &self,
+        key: EnvironmentKey,
+        connection: Arc<Socket>,
+    ) -> Result<oneshot::Receiver<Delivery>, CallRefused> {
+        let polled = self.with_pool(key.pool, |pool, next_id, decisions| {
+            let environment = pool.environment(key.id)?;
+            if let Phase::Busy(_) = environment.phase {
+                return Some(Err(CallRefused::Transition {
+                    from: "Running",
+                    to: "Ready",
+                }));
+            }
+            let (sender, receiver) = oneshot::channel();
+            environment.runtime = Runtime::Polling(Some(Poller { sender, connection }));
+            pool.settle(key.id, next_id, decisions);
+            Some(Ok(receiver))
+        });
+        // An environment that is gone has no process that could ask: this one lingers.
+        polled.flatten().unwrap_or(Err(CallRefused::Transition {
+            from: "Exited",
+            to: "Ready",
+        }))
+    }
+
+    /// A poll ended with an invocation that was not written to it.
+    pub(crate) fn undelivered(&self, key: EnvironmentKey, delivery: Delivery) {
+        self.with_pool(key.pool, |pool, next_id, decisions| {
+            let expires = Instant::now() + LONGEST_WAIT;
+            pool.take_back(key.id, delivery, expires, next_id, decisions);
+        });
+    }
+
+    /// The runtime answers its invocation.
+    pub(crate) fn complete(
+        &self,
+        key: EnvironmentKey,
+        request_id: &str,
+        nonce: Option<&str>,
+        said: Said,
+        outcome: Outcome,
+    ) -> Result<(), CallRefused> {
+        let completed = self.with_pool(key.pool, |pool, _, _| {
+            complete(pool, key, request_id, nonce, said, outcome)
+        });
+        completed.unwrap_or(Err(CallRefused::StaleInvocation))
+    }
+
+    /// The runtime says that it cannot be initialised.
+    pub(crate) fn init_error(&self, key: EnvironmentKey, error: Bytes) -> Result<(), CallRefused> {
+        let reported = self.with_pool(key.pool, |pool, next_id, decisions| {
+            let environment = pool.environment(key.id)?;
+            if !matches!(environment.phase, Phase::Starting) {
+                return Some(Err(CallRefused::Transition {
+                    from: state_name(&environment.phase),
+                    to: "InitError",
+                }));
+            }
+            let generation = environment.generation();
+            environment.stop(StopReason::Failure);
+            let failure = InitFailure::Reported(error);
+            pool.init_failed(generation, failure, next_id, decisions);
+            Some(Ok(()))
+        });
+        reported.flatten().unwrap_or(Ok(()))
+    }
+
+    /// An extension registers, before the runtime is ready.
+    pub(crate) fn register_extension(
+        &self,
+        key: EnvironmentKey,
+        name: &str,
+        on_invoke: bool,
+        on_shutdown: bool,
+    ) -> Result<Uuid, ExtensionRefused> {
+        let registered = self.with_environment(key, |environment| {
+            if !matches!(environment.phase, Phase::Starting) {
+                return Err(ExtensionRefused::RegistrationClosed);
+            }
+            if environment.extensions.iter().any(|e| e.name == name) {
+                return Err(ExtensionRefused::NameTaken);
+            }
+            if environment.extensions.len() >= MAX_EXTENSIONS {
+                return Err(ExtensionRefused::TooMany);
+            }
+            let id = Uuid::new_v4();
+            environment.extensions.push(Extension {
+                id,
+                name: name.to_owned(),
+                on_invoke,
+                on_shutdown,
+                state: ExtensionState::Registered,
+                backlog: std::collections::VecDeque::new(),
+            });
+            Ok(id)
+        });
+        registered.unwrap_or(Err(ExtensionRefused::RegistrationClosed))
+    }
+
+    /// An extension asks for its next event.
+    pub(crate) fn extension_next(
+        &self,
+        key: EnvironmentKey,
+        extension: Uuid,
+    ) -> Result<oneshot::Receiver<ExtensionEvent>, ExtensionRefused> {
+        let polled = self.with_pool(key.pool, |pool, next_id, decisions| {
+            let environment = pool.environment(key.id)?;
+            let extension = environment
+                .extensions
+                .iter_mut()
+                .find(|e| e.id == extension)?;
+            if let ExtensionState::Polling(sender) = &extension.state
+                && !sender.is_closed()
+            {
+                return Some(Err(ExtensionRefused::AlreadyPolling));
+            }
+            let (sender, receiver) = oneshot::channel();
+            extension.state = ExtensionState::Polling(sender);
+            if let Some(event) = extension.backlog.pop_front() {
+                extension.tell(event);
+            }
+            pool.settle(key.id, next_id, decisions);
+            Some(Ok(receiver))
+        });
+        polled.flatten().unwrap_or(Err(ExtensionRefused::Unknown))
+    }
+
+    /// An extension says that it cannot go on: the environment is lost.
+    pub(crate) fn extension_failed(
+        &self,
+        key: EnvironmentKey,
+        extension: Uuid,
+        error_type: &str,
+    ) -> Result<(), ExtensionRefused> {
+        let failed = self.with_pool(key.pool, |pool, next_id, decisions| {
+            let environment = pool.environment(key.id)?;
+            let extension = environment.extensions.iter().find(|e| e.id == extension)?;
+            let message = format!("extension {} failed", extension.name);
+            if matches!(environment.phase, Phase::Starting) {
+                let generation = environment.generation();
+                environment.stop(StopReason::Failure);
+                let failure =
+                    InitFailure::Reported(crate::outcome::error_json(error_type, &message));
+                pool.init_failed(generation, failure, next_id, decisions);
+            } else if matches!(environment.phase, Phase::Idle) {
+                environment.stop(StopReason::Failure);
+            } else {
+                // Ends as its process does, with what that means for the invocation.
+                tracing::warn!(error_type, "{message}");
+            }
+            Some(())
+        });
+        failed.flatten().ok_or(ExtensionRefused::Unknown)
+    }
+
+    /// Tells extensions of the end. Says whether any is registered, and whether one is
+    /// told.
+    pub(crate) fn tell_shutdown(
+        &self,
+        key: EnvironmentKey,
+        reason: StopReason,
+        grace: impl Fn(bool) -> Duration,
+    ) -> Option<Duration> {
+        self.with_environment(key, |environment| {
+            if environment.extensions.is_empty() {
+                return None;
+            }
+            let told = environment.extensions.iter().any(|e| e.on_shutdown);
+            let grace = grace(told);
+            let deadline_ms = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| (since + grace).as_millis());
+            for extension in &mut environment.extensions {
+                if extension.on_shutdown {
+                    let event = extensions_api::shutdown_event(reason, deadline_ms);
+                    extension.tell(ExtensionEvent(event));
+                }
+            }
+            Some(grace)
+        })
+        .flatten()
+    }
+
+    /// A line was printed; returns the request it belongs to.
+    pub(crate) fn printed(&self, key: EnvironmentKey, line: &str) -> Option<RequestId> {
+        self.with_environment(key, |environment| {
+            environment.add_to_tail(line);
+            environment.request_of_output()
+        })
+        .flatten()
+    }
+
+    /// What the owning task has to do now; enforces deadlines that have passed.
+    pub(crate) fn work(&self, key: EnvironmentKey) -> Work {
+        let now = Instant::now();
+        let work = self.with_pool(key.pool, |pool, next_id, decisions| {
+            pool.enforce_deadline(key.id, now, next_id, decisions);
+            let environment = pool.environment(key.id)?;
+            let deadline = environment.deadline();
+            environment.timer_armed = deadline.is_some();
+            Some(Work {
+                finished: std::mem::take(&mut environment.finished),
+                stop: match environment.phase {
+                    Phase::Stopping(reason) => Some(reason),
+                    Phase::Starting | Phase::Idle | Phase::Busy(_) | Phase::Answered(_) => None,
+                },
+                deadline,
+            })
+        });
+        work.flatten().unwrap_or_default()
+    }
+
+    /// Marks an environment as stopping because everything stops.
+    pub(crate) fn spin_down(&self, key: EnvironmentKey) {
+        self.with_environment(key, |environment| {
+            // One that is busy keeps its invocation: it ends with the process.
+            if matches!(environment.phase, Phase::Idle | Phase::Starting) {
+                environment.phase = Phase::Stopping(StopReason::Spindown);
+            }
+        });
+    }
+
+    /// The process has ended, or never was. Returns what is left to log.
+    pub(crate) fn ended(&self, key: EnvironmentKey, failure: &InitFailure) -> Vec<Finished> {
+        self.with_pool(key.pool, |pool, next_id, decisions: &mut Decisions| {
+            pool.environment_ended(key.id, failure, next_id, decisions)
+        })
+        .unwrap_or_default()
+    }
+}
+
+fn complete(
+    pool: &mut Pool,
+    key: EnvironmentKey,
+    request_id: &str,
+    nonce: Option<&str>,
+    said: Said,
+    outcome: Outcome,
+) -> Result<(), CallRefused> {
+    let build = pool.build_note();
+    let environment = pool
+        .environment(key.id)
+        .ok_or(CallRefused::StaleInvocation)?;
+    let refused = |phase: &Phase| CallRefused::Transition {
+        from: state_name(phase),
+        to: said.state_name(),
+    };
+    let current = match &environment.phase {
+        Phase::Busy(in_flight) => in_flight,
+        Phase::Stopping(_) => return Err(CallRefused::StaleInvocation),
+        phase @ (Phase::Starting | Phase::Idle | Phase::Answered(_)) => {
+            return Err(refused(phase));
+        }
+    };
+    if nonce.is_some_and(|nonce| !is_same(nonce, current.nonce)) {
+        return Err(CallRefused::StaleInvocation);
+    }
+    if request_id.parse() != Ok(current.request_id) {
+        return Err(CallRefused::UnknownRequest);
+    }
+    let deadline = current.deadline;
+    let answer = Answer {
+        outcome,
+        served_by: Some(environment.generation()),
+        build,
+        log_tail: None,
+    };
+    let init = environment.init.take();
+    if let Phase::Busy(in_flight) = std::mem::replace(&mut environment.phase, Phase::Idle) {
+        environment.phase = Phase::Answered(Ending {
+            in_flight: in_flight.end(answer, init),
+            deadline,
+        });
+    }
+    Ok(())
+}
+
+fn is_same(text: &str, nonce: Uuid) -> bool {
+    Uuid::try_parse(text) == Ok(nonce)
+}

@@ -1,0 +1,43 @@
+//! How the gateway is set. Typed and complete: the binary reads flags and environment.
+
+use std::time::Duration;
+
+/// How the gateway is set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The AWS account that functions believe to run in, 12 digits.
+    pub account_id: String,
+    /// The AWS region that functions believe to run in.
+    pub region: String,
+    /// Environment variables that every function gets, such as `AWS_ENDPOINT_URL`. A
+    /// function's own variables win.
+    pub function_env: Vec<(String, String)>,
+    /// When functions are built and started.
+    pub start: StartPolicy,
+    /// Environments of one generation of a function that run at the same time, at most;
+    /// at least 1.
+    pub max_environments: usize,
+    /// Invocations of one function that wait for an environment, at most; one more is
+    /// throttled.
+    pub max_waiting: usize,
+    /// How long a request waits for a function's first build.
+    pub build_wait: Duration,
+    /// How long a REST API waits for a function (AWS: 29 s).
+    pub rest_integration_timeout: Duration,
+    /// How long an HTTP API or a function URL waits for a function. AWS: 30 s for an HTTP
+    /// API.
+    pub http_integration_timeout: Duration,
+    /// How long invocations in flight may go on once the gateway is asked to stop.
+    pub drain: Duration,
+    /// Invocations kept for `GET /_longshore/invocations`, at most.
+    pub journal_entries: usize,
+}
+
+/// When functions are built and started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartPolicy {
+    /// With the first request to them.
+    Lazy,
+    /// As soon as the gateway runs.
+    Eager,
+}

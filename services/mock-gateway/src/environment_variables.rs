@@ -1,0 +1,136 @@
+//! The environment of `provided.al2023`, as AWS composes it for a function.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use function_supervisor::Artifact;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use uuid::Uuid;
+
+use crate::config::Config;
+
+/// Where and as what one environment runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placement<'a> {
+    pub(crate) artifact: &'a Artifact,
+    pub(crate) runtime_api: SocketAddr,
+    pub(crate) started: Timestamp,
+}
+
+/// Every variable of the environment but those the supervisor keeps from its own
+/// (`PATH`, `HOME`, …). What Lambda reserves cannot be set by the function; of the rest
+/// the function's own variables win.
+pub(crate) fn compose(config: &Config, placement: Placement<'_>) -> Vec<(String, String)> {
+    let function = &placement.artifact.function;
+    let mut variables: BTreeMap<String, String> = BTreeMap::new();
+    let mut set = |name: &str, value: String| {
+        variables.insert(name.to_owned(), value);
+    };
+
+    // What a function may replace.
+    set("LANG", "en_US.UTF-8".to_owned());
+    set("TZ", ":UTC".to_owned());
+    // Credentials of nobody: an SDK insists on some, and the endpoint takes any.
+    set("AWS_ACCESS_KEY_ID", "test".to_owned());
+    set("AWS_SECRET_ACCESS_KEY", "test".to_owned());
+    set("AWS_SESSION_TOKEN", "test".to_owned());
+    for (name, value) in &config.function_env {
+        set(name, value.clone());
+    }
+    for (name, value) in &function.settings.env {
+        set(name, value.clone());
+    }
+
+    // What Lambda reserves.
+    let name = function.name.as_str();
+    set("AWS_REGION", config.region.clone());
+    set("AWS_DEFAULT_REGION", config.region.clone());
+    set("AWS_LAMBDA_FUNCTION_NAME", name.to_owned());
+    set(
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        function.settings.memory_mb.to_string(),
+    );
+    set("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned());
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned());
+    set("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"));
+    set("AWS_LAMBDA_LOG_STREAM_NAME", log_stream(placement.started));
+    set("AWS_LAMBDA_RUNTIME_API", placement.runtime_api.to_string());
+    set("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023".to_owned());
+    set("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned());
+    set("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000".to_owned());
+    set("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1".to_owned());
+    set("_AWS_XRAY_DAEMON_PORT", "2000".to_owned());
+    set(
+        "LAMBDA_TASK_ROOT",
+        placement.artifact.cwd.to_string_lossy().into_owned(),
+    );
+    set("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned());
+    set("_HANDLER", function.settings.handler.clone());
+    // Set, it makes the Rust client warn, or poll several times at once.
+    variables.remove("AWS_LAMBDA_MAX_CONCURRENCY");
+    variables.into_iter().collect()
+}
+
+fn log_stream(started: Timestamp) -> String {
+    let day = started.to_zoned(TimeZone::UTC).date();
+    format!(
+        "{:04}/{:02}/{:02}/[$LATEST]{}",
+        day.year(),
+        day.month(),
+        day.day(),
+        Uuid::new_v4().simple()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn reserved_names_win_and_own_variables_beat_the_gateways() {
+        let mut artifact = testing::artifact("demo", 1);
+        let env = &mut artifact.function.settings.env;
+        for (name, value) in [
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ENDPOINT_URL", "http://mine"),
+            ("AWS_LAMBDA_MAX_CONCURRENCY", "8"),
+            ("MINE", "1"),
+        ] {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+        let mut config = testing::config();
+        config.function_env = vec![
+            ("AWS_ENDPOINT_URL".to_owned(), "http://gateway".to_owned()),
+            ("SHARED".to_owned(), "2".to_owned()),
+        ];
+        let variables: BTreeMap<_, _> = compose(
+            &config,
+            Placement {
+                artifact: &artifact,
+                runtime_api: "127.0.0.1:9001".parse().unwrap(),
+                started: "2026-11-21T10:00:00Z".parse().unwrap(),
+            },
+        )
+        .into_iter()
+        .collect();
+        for (name, expected) in [
+            ("AWS_REGION", Some("us-east-1")),
+            ("AWS_ENDPOINT_URL", Some("http://mine")),
+            ("AWS_LAMBDA_MAX_CONCURRENCY", None),
+            ("MINE", Some("1")),
+            ("SHARED", Some("2")),
+            ("AWS_LAMBDA_RUNTIME_API", Some("127.0.0.1:9001")),
+            ("AWS_LAMBDA_FUNCTION_NAME", Some("demo")),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", Some("128")),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", Some("/aws/lambda/demo")),
+            ("_HANDLER", Some("bootstrap")),
+        ] {
+            assert_eq!(variables.get(name).map(String::as_str), expected, "{name}");
+        }
+        let stream = &variables["AWS_LAMBDA_LOG_STREAM_NAME"];
+        assert!(stream.starts_with("2026/11/21/[$LATEST]"), "{stream}");
+        assert_eq!(stream.len(), "2026/11/21/[$LATEST]".len() + 32);
+    }
+}

@@ -1,0 +1,152 @@
+//! Log lines as AWS writes them, and the tail of an invocation's log.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use crate::invocation::RequestId;
+
+/// How much of its log an invocation can give back, in bytes.
+pub(crate) const TAIL_BYTES: usize = 4 * 1024;
+
+/// The last 4 KB of an invocation's log. Takes no memory until something is logged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogTail(VecDeque<u8>);
+
+impl LogTail {
+    /// Adds a line and its end, forgetting the oldest bytes.
+    pub(crate) fn push_line(&mut self, line: &str) {
+        let bytes = line.as_bytes();
+        let kept = &bytes[bytes.len().saturating_sub(TAIL_BYTES - 1)..];
+        let excess = (self.0.len() + kept.len() + 1).saturating_sub(TAIL_BYTES);
+        self.0.drain(..excess);
+        self.0.extend(kept);
+        self.0.push_back(b'\n');
+    }
+
+    /// The bytes kept.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0.into()
+    }
+}
+
+/// What a report line says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    pub(crate) request_id: RequestId,
+    pub(crate) duration: Duration,
+    pub(crate) memory_size_mb: u32,
+    /// Zero if the system does not tell.
+    pub(crate) max_memory_bytes: u64,
+    pub(crate) init: Option<Duration>,
+    pub(crate) timed_out: bool,
+}
+
+pub(crate) fn init_start(region: &str) -> String {
+    format!(
+        "INIT_START Runtime Version: provided:al2023.longshore\tRuntime Version ARN: arn:aws:lambda:{region}::runtime:longshore"
+    )
+}
+
+pub(crate) fn init_report_timeout(after: Duration) -> String {
+    format!(
+        "INIT_REPORT Init Duration: {:.2} ms\tPhase: init\tStatus: timeout",
+        milliseconds(after)
+    )
+}
+
+pub(crate) fn start(request_id: RequestId) -> String {
+    format!("START RequestId: {request_id} Version: $LATEST")
+}
+
+pub(crate) fn end(request_id: RequestId) -> String {
+    format!("END RequestId: {request_id}")
+}
+
+pub(crate) fn timed_out(now: SystemTime, request_id: RequestId, timeout: Duration) -> String {
+    let now = jiff::Timestamp::try_from(now).unwrap_or_default();
+    format!(
+        "{now:.3} {request_id} Task timed out after {:.2} seconds",
+        timeout.as_secs_f64()
+    )
+}
+
+pub(crate) fn report(report: &Report) -> String {
+    // Whole MB, rounded up, as Lambda reports them.
+    let used = report.max_memory_bytes.div_ceil(1024 * 1024);
+    let mut line = format!(
+        "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {used} MB\t",
+        report.request_id,
+        milliseconds(report.duration),
+        report.duration.as_micros().div_ceil(1_000),
+        report.memory_size_mb,
+    );
+    if let Some(init) = report.init {
+        line += &format!("Init Duration: {:.2} ms\t", milliseconds(init));
+    }
+    if report.timed_out {
+        line += "Status: timeout\t";
+    }
+    line
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> RequestId {
+        "6bc28136-95fa-4ebe-87b2-8f8d9a2f6c3e".parse().unwrap()
+    }
+
+    #[test]
+    fn a_report_reads_as_aws_writes_it() {
+        let warm = Report {
+            request_id: id(),
+            duration: Duration::from_micros(3_012),
+            memory_size_mb: 128,
+            max_memory_bytes: 36 * 1024 * 1024,
+            init: None,
+            timed_out: false,
+        };
+        assert_eq!(
+            report(&warm),
+            "REPORT RequestId: 6bc28136-95fa-4ebe-87b2-8f8d9a2f6c3e\tDuration: 3.01 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t"
+        );
+        let cold = Report {
+            init: Some(Duration::from_micros(110_100)),
+            ..warm
+        };
+        assert!(
+            report(&cold).ends_with("\tMax Memory Used: 36 MB\tInit Duration: 110.10 ms\t"),
+            "{}",
+            report(&cold)
+        );
+    }
+
+    #[test]
+    fn the_timeout_line_has_the_time_in_milliseconds() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_719_200_123);
+        assert_eq!(
+            timed_out(now, id(), Duration::from_secs(3)),
+            "2025-11-21T10:00:00.123Z 6bc28136-95fa-4ebe-87b2-8f8d9a2f6c3e Task timed out after 3.00 seconds"
+        );
+    }
+
+    #[test]
+    fn the_tail_keeps_the_last_4_kb() {
+        let mut tail = LogTail::default();
+        tail.push_line("first");
+        tail.push_line(&"x".repeat(TAIL_BYTES - 10));
+        tail.push_line("last");
+        let bytes = tail.clone().into_bytes();
+        assert_eq!(bytes.len(), TAIL_BYTES);
+        assert!(bytes.ends_with(b"x\nlast\n"));
+        tail.push_line(&"y".repeat(2 * TAIL_BYTES));
+        let bytes = tail.into_bytes();
+        assert_eq!(bytes.len(), TAIL_BYTES);
+        assert!(bytes.ends_with(b"yy\n") && bytes.starts_with(b"y"));
+    }
+}

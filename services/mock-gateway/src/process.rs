@@ -1,0 +1,106 @@
+//! What the broker needs of a process: the seam between execution environments and the
+//! supervisor that starts and reaps them. Tests put a task behind it that speaks the
+//! Runtime API.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use app_model::FunctionName;
+use function_supervisor::{Artifact, Exit, Launch, OutputLine, Process, Supervisor};
+use tokio::sync::mpsc;
+
+use crate::outcome::RuntimeExit;
+
+/// Starts processes and asks for builds.
+pub trait Launcher: Send + Sync + 'static {
+    /// Starts the artifact with this environment, which is whole but for `PATH` and the
+    /// like.
+    ///
+    /// # Errors
+    /// Why the program could not be started, for a person.
+    fn launch(
+        &self,
+        artifact: Arc<Artifact>,
+        env: Vec<(String, String)>,
+    ) -> Result<Box<dyn RunningProcess>, String>;
+
+    /// Asks for the first build of a function; asking again changes nothing.
+    fn request_build(&self, function: &FunctionName);
+}
+
+/// A started process and the group it leads. Dropping it kills the group.
+pub trait RunningProcess: Send {
+    /// Its process id.
+    fn pid(&self) -> u32;
+    /// What it prints, both streams; the channel closes when they do.
+    fn take_output(&mut self) -> mpsc::Receiver<OutputLine>;
+    /// Resolves once the process has ended and was reaped. Cancel-safe.
+    fn wait(&mut self) -> Pin<Box<dyn Future<Output = RuntimeExit> + Send + '_>>;
+    /// The most memory it has had resident.
+    fn peak_memory_bytes(&self) -> Option<u64>;
+    /// SIGTERM to its group.
+    fn terminate(&self);
+    /// SIGKILL to its group.
+    fn kill(&self);
+}
+
+impl Launcher for Supervisor {
+    fn launch(
+        &self,
+        artifact: Arc<Artifact>,
+        env: Vec<(String, String)>,
+    ) -> Result<Box<dyn RunningProcess>, String> {
+        match self.spawn(Launch { artifact, env }) {
+            Ok(process) => Ok(Box::new(process)),
+            Err(error) => Err(with_sources(&error)),
+        }
+    }
+
+    fn request_build(&self, function: &FunctionName) {
+        Supervisor::request_build(self, function);
+    }
+}
+
+impl RunningProcess for Process {
+    fn pid(&self) -> u32 {
+        Process::pid(self)
+    }
+
+    fn take_output(&mut self) -> mpsc::Receiver<OutputLine> {
+        Process::take_output(self)
+    }
+
+    fn wait(&mut self) -> Pin<Box<dyn Future<Output = RuntimeExit> + Send + '_>> {
+        Box::pin(async {
+            match Process::wait(self).await {
+                Exit::Code(0) => RuntimeExit::WithoutReason,
+                Exit::Code(code) => RuntimeExit::Status(code),
+                Exit::Signal(number) => RuntimeExit::Signal(number),
+            }
+        })
+    }
+
+    fn peak_memory_bytes(&self) -> Option<u64> {
+        Process::peak_memory_bytes(self)
+    }
+
+    fn terminate(&self) {
+        Process::terminate(self);
+    }
+
+    fn kill(&self) {
+        Process::kill(self);
+    }
+}
+
+/// An error and what caused it, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
