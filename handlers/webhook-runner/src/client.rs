@@ -4,6 +4,7 @@
 //! nothing of the machine it runs on. Every wait is bounded: connecting, the time to an
 //! answer's head, and (by the reader of a body) each pause within a body.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,11 +13,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, Error as PoolError, connect::HttpConnector};
+use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::ServiceExt as _;
 use tower_http::follow_redirect::FollowRedirect;
 
-type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+use crate::egress::{self, Egress};
+
+type Pool = Client<HttpsConnector<Egress>, Full<Bytes>>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shorter than the idle timeout of the usual servers and load balancers (60 s and up), so
@@ -31,6 +35,7 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     pool: Pool,
+    proxies: Arc<Matcher>,
 }
 
 /// The TLS settings were refused: a build without the cipher suites rustls asks for.
@@ -63,11 +68,17 @@ pub enum SendError {
 }
 
 impl HttpClient {
-    /// Makes a client with its own pool.
+    /// Makes a client with its own pool, that leaves by the proxies the environment names
+    /// (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
     ///
     /// # Errors
     /// [`ClientError`] if rustls cannot be set up.
     pub fn new() -> Result<Self, ClientError> {
+        Self::with_proxies(Matcher::from_env())
+    }
+
+    pub(crate) fn with_proxies(proxies: Matcher) -> Result<Self, ClientError> {
+        let proxies = Arc::new(proxies);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -78,14 +89,14 @@ impl HttpClient {
             .map_err(ClientError)?
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(Egress::new(tcp, Arc::clone(&proxies)));
         let pool = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .http1_max_buf_size(READ_BUFFER)
             .build(connector);
-        Ok(Self { pool })
+        Ok(Self { pool, proxies })
     }
 
     /// Sends one request and waits at most `timeout` for the answer's head.
@@ -94,10 +105,11 @@ impl HttpClient {
     /// [`SendError`] if there is none. Any status is an answer.
     pub async fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         timeout: Duration,
     ) -> Result<Response<Incoming>, SendError> {
         let host = host_of(request.uri());
+        egress::authorize(&mut request, &self.proxies);
         match tokio::time::timeout(timeout, self.pool.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(no_answer(host, &error)),
@@ -111,10 +123,11 @@ impl HttpClient {
     /// Like [`HttpClient::send`], for a request without a body; follows redirects.
     pub(crate) async fn fetch(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         timeout: Duration,
     ) -> Result<Response<Incoming>, SendError> {
         let host = host_of(request.uri());
+        egress::authorize(&mut request, &self.proxies);
         let following = FollowRedirect::new(self.pool.clone());
         match tokio::time::timeout(timeout, following.oneshot(request)).await {
             Ok(Ok(response)) => Ok(response),

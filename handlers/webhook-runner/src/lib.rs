@@ -33,6 +33,7 @@ mod batch;
 mod client;
 mod deadline;
 mod deliver;
+mod egress;
 mod error_log;
 mod event;
 mod lines;
