@@ -347,7 +347,7 @@ mod tests {
                 "/_longshore/jobs/wh-1?wait=soon",
                 "",
                 400,
-                "wait=10s",
+                "as in 10s",
             ),
             ("GET", "/_longshore/jobs/wh-1?wait=2m", "", 400, "60s"),
             ("GET", "/_longshore/jobs/wh-1?until=x", "", 400, "until"),

@@ -14,9 +14,9 @@ pub const MAX_PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Patience(Duration);
 
-/// A `wait` that is no duration from 0 to 60 seconds. The text goes to the caller.
+/// A text that is no duration from 0 to 60 seconds. The text goes to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("wait={given} is not a duration from 0s to 60s; write it as in wait=10s or wait=500ms")]
+#[error("`{given}` is no duration from 0s to 60s; write it as in 10s or 500ms")]
 pub struct BadPatience {
     given: String,
 }
@@ -82,7 +82,7 @@ mod tests {
     fn anything_else_is_refused_in_words() {
         for text in ["", "10", "soon", "-1s", "61s", "2m", "1h", "10 s x"] {
             let refused = text.parse::<Patience>().unwrap_err().to_string();
-            assert!(refused.contains("wait=10s"), "{text}: {refused}");
+            assert!(refused.contains("as in 10s"), "{text}: {refused}");
         }
     }
 }
