@@ -443,24 +443,4 @@ pub(crate) fn json_response(status: StatusCode, body: Bytes) -> Response<Full<By
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_error_that_breaks_a_stream_off_is_found() {
-        let encoded = BASE64.encode("no more data");
-        let text = format!(
-            "{{}}\0\0\0\0\0\0\0\0some dataLambda-Runtime-Function-Error-Type: Runtime.StreamError\r\nLambda-Runtime-Function-Error-Body: {encoded}\r\n"
-        );
-        let body = |text: &str| ReadBody {
-            bytes: Bytes::from(text.to_owned()),
-            trailers: None,
-        };
-        let found = stream_error(&body(&text)).unwrap();
-        assert_eq!(
-            serde_json::from_slice::<serde_json::Value>(&found).unwrap(),
-            serde_json::json!({"errorType": "Runtime.StreamError", "errorMessage": "no more data"})
-        );
-        assert_eq!(stream_error(&body("all is well\r\n")), None);
-    }
-}
+mod tests;

@@ -185,8 +185,9 @@ pub(crate) struct Environment {
     pub(crate) pid: Option<u32>,
     /// Wakes the task that owns the process: something is to be logged, timed or stopped.
     pub(crate) wake: Arc<Notify>,
-    /// Whether that task has a timer that fires no later than the current deadline.
-    pub(crate) timer_armed: bool,
+    /// When that task comes back by itself. It is woken only for an earlier deadline, so
+    /// that one invocation after the other costs no timer.
+    pub(crate) timer: Option<Instant>,
     pub(crate) phase: Phase,
     pub(crate) runtime: Runtime,
     pub(crate) extensions: Vec<Extension>,
@@ -207,7 +208,7 @@ impl Environment {
             started: Instant::now(),
             pid: None,
             wake: Arc::new(Notify::new()),
-            timer_armed: false,
+            timer: None,
             phase: Phase::Starting,
             runtime: Runtime::Working,
             extensions: Vec::new(),
@@ -321,5 +322,28 @@ impl InFlight {
             tail: self.tail,
             waiting,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_poll_is_alive_until_its_other_end_closes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (connection, _) = listener.accept().unwrap();
+        connection.set_nonblocking(true).unwrap();
+        let (sender, _receiver) = oneshot::channel();
+        let poller = Poller {
+            sender,
+            connection: Arc::new(Socket::from(connection)),
+        };
+        assert!(poller.is_alive());
+        drop(peer);
+        assert!(!poller.is_alive(), "nobody polled, and yet it is known");
     }
 }

@@ -8,6 +8,8 @@
 mod environment_state;
 mod pool;
 mod runtime_calls;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::BTreeMap;

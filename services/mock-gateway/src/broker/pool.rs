@@ -144,7 +144,7 @@ impl Pool {
                 );
                 continue;
             }
-            if let Err(pending) = self.hand_over(pending, now, decisions) {
+            if let Some(pending) = self.hand_over(pending, now, decisions) {
                 self.queue.push_front(pending);
                 break;
             }
@@ -153,15 +153,15 @@ impl Pool {
     }
 
     /// Gives an invocation to an idle environment of the serving generation, the one used
-    /// last first: the others may then be let go.
+    /// last first: the others may then be let go. Gives it back if nobody is free.
     fn hand_over(
         &mut self,
         mut pending: Pending,
         now: Instant,
         decisions: &mut Decisions,
-    ) -> Result<(), Pending> {
+    ) -> Option<Pending> {
         let Some(serving) = self.serving_generation() else {
-            return Err(pending);
+            return Some(pending);
         };
         for environment in self.environments.iter_mut().rev() {
             if environment.generation() != serving || !matches!(environment.phase, Phase::Idle) {
@@ -218,8 +218,9 @@ impl Pool {
                 payload_bytes,
                 tail,
             });
-            if !environment.timer_armed {
-                environment.timer_armed = true;
+            let deadline = now + timeout;
+            if environment.timer.is_none_or(|timer| timer > deadline) {
+                environment.timer = Some(deadline);
                 environment.wake.notify_one();
             }
             if let Some(event) = invoke_event {
@@ -228,9 +229,9 @@ impl Pool {
                 }
             }
             decisions.handed_over.push(request_id);
-            return Ok(());
+            return None;
         }
-        Err(pending)
+        Some(pending)
     }
 
     /// The build that a new environment runs: the newest, unless that one cannot be

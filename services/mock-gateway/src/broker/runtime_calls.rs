@@ -308,8 +308,11 @@ impl Broker {
         let work = self.with_pool(key.pool, |pool, next_id, decisions| {
             pool.enforce_deadline(key.id, now, next_id, decisions);
             let environment = pool.environment(key.id)?;
-            let deadline = environment.deadline();
-            environment.timer_armed = deadline.is_some();
+            // A timer that is set already stays: the next invocation may do with it.
+            let deadline = environment
+                .deadline()
+                .or(environment.timer.filter(|timer| now < *timer));
+            environment.timer = deadline;
             Some(Work {
                 finished: std::mem::take(&mut environment.finished),
                 stop: match environment.phase {

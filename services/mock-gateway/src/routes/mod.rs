@@ -4,6 +4,8 @@
 pub(crate) mod control;
 pub(crate) mod front;
 pub(crate) mod invoke;
+#[cfg(test)]
+mod tests;
 
 use axum::body::Body;
 use axum::response::Response;

@@ -1,0 +1,379 @@
+//! The gateway's routes, with a function that is a task of the test behind them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use app_model::{RouteDeclaration, RouteTable};
+use axum::Router;
+use axum::body::Body;
+use function_supervisor::{BuildState, FunctionTable};
+use http::{HeaderMap, Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::broker::Broker;
+use crate::outcome::RuntimeExit;
+use crate::server::{Gateway, router};
+use crate::testing::{FakeLauncher, FakeRuntime, built, config, table, within};
+
+/// Answers an event with an HTTP answer that holds it, unless its body says otherwise.
+async fn function(runtime: FakeRuntime) -> RuntimeExit {
+    loop {
+        let event = runtime.next().await;
+        let parsed: Value = serde_json::from_str(&event.body).unwrap();
+        match parsed["body"].as_str().or(parsed["do"].as_str()) {
+            Some("crash") => return RuntimeExit::Status(3),
+            Some("fail") => {
+                let path = format!("invocation/{}/error", event.id());
+                let error = r#"{"errorType":"Mine","errorMessage":"no luck"}"#;
+                runtime.post(&path, None, error.to_owned()).await;
+            }
+            Some("never") => std::future::pending().await,
+            _ => {
+                runtime.print("at work").await;
+                let answer = json!({"statusCode": 201, "body": event.body});
+                runtime.respond(&event, &answer.to_string()).await;
+            }
+        }
+    }
+}
+
+fn gateway(table: FunctionTable) -> (Router, Broker) {
+    let mut config = config();
+    config.rest_integration_timeout = Duration::from_secs(1);
+    let broker = Broker::new(config, FakeLauncher::new(function));
+    broker.take_in(&table);
+    let (_, functions) = watch::channel(Arc::new(table));
+    let gateway = Gateway {
+        broker: broker.clone(),
+        functions,
+    };
+    (router(gateway), broker)
+}
+
+async fn send(router: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
+    let response = within("an answer", router.clone().oneshot(request))
+        .await
+        .unwrap();
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, 64 << 20).await.unwrap();
+    (
+        parts.status,
+        parts.headers,
+        String::from_utf8(body.to_vec()).unwrap(),
+    )
+}
+
+fn post(path: &str, body: &str) -> Request<Body> {
+    let request = Request::post(path)
+        .header("host", "localhost:5555")
+        .header("content-type", "text/plain");
+    request.body(Body::from(body.to_owned())).unwrap()
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn each_front_sends_its_own_event() {
+    let mut table = built(1);
+    let route = RouteDeclaration {
+        resource: "/orders/{id}".to_owned(),
+        methods: ["POST".to_owned()].into(),
+        function: "demo".parse().unwrap(),
+    };
+    assert!(route_problems(&mut table, route).is_empty());
+    let (router, broker) = gateway(table);
+    for (path, pointers) in [
+        (
+            "/lambda/demo?a=1",
+            vec![
+                ("/resource", json!("/lambda/demo")),
+                ("/path", json!("/lambda/demo")),
+                ("/pathParameters", Value::Null),
+                ("/requestContext/stage", json!("local")),
+                ("/queryStringParameters/a", json!("1")),
+                ("/body", json!("hello")),
+            ],
+        ),
+        (
+            "/lambda/demo/a/b",
+            vec![
+                ("/resource", json!("/lambda/demo/{proxy+}")),
+                ("/pathParameters/proxy", json!("a/b")),
+            ],
+        ),
+        (
+            "/lambda-url/demo/a/b",
+            vec![
+                ("/version", json!("2.0")),
+                ("/rawPath", json!("/a/b")),
+                ("/routeKey", json!("$default")),
+            ],
+        ),
+        (
+            "/orders/7",
+            vec![
+                ("/version", json!("2.0")),
+                ("/rawPath", json!("/orders/7")),
+                ("/pathParameters/id", json!("7")),
+            ],
+        ),
+    ] {
+        let (status, headers, body) = send(&router, post(path, "hello")).await;
+        assert_eq!(status, 201, "{path}: {body}");
+        assert_eq!(header(&headers, "x-longshore-generation"), "1");
+        assert_eq!(header(&headers, "x-longshore-build"), "");
+        let event: Value = serde_json::from_str(&body).unwrap();
+        for (pointer, expected) in pointers {
+            let found = event.pointer(pointer).cloned().unwrap_or_default();
+            assert_eq!(found, expected, "{path} {pointer} in {event}");
+        }
+    }
+    broker.stop(std::future::ready(())).await;
+}
+
+fn route_problems(table: &mut FunctionTable, route: RouteDeclaration) -> Vec<String> {
+    let (routes, problems) = RouteTable::new([route]);
+    table.routes = routes;
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn failures_read_as_api_gateway_writes_them_and_say_why() {
+    let (router, broker) = gateway(built(1));
+    for (path, body, status, answer, why) in [
+        (
+            "/lambda/demo",
+            "fail",
+            502,
+            r#"{"message": "Internal server error"}"#,
+            "no luck",
+        ),
+        (
+            "/lambda/demo",
+            "crash",
+            502,
+            r#"{"message": "Internal server error"}"#,
+            "exit status 3",
+        ),
+        (
+            "/lambda-url/demo/",
+            "crash",
+            502,
+            "Internal Server Error",
+            "exit status 3",
+        ),
+        (
+            "/lambda/demo",
+            "never",
+            504,
+            r#"{"message": "Endpoint request timed out"}"#,
+            "runs on",
+        ),
+    ] {
+        let (found, headers, text) = send(&router, post(path, body)).await;
+        assert_eq!(found, status, "{path} {body}: {text}");
+        let same = serde_json::from_str::<Value>(&text).ok() == serde_json::from_str(answer).ok();
+        assert!(same, "{path} {body}: {text}");
+        let cause = header(&headers, "x-longshore-function-error");
+        assert!(cause.contains(why), "{path} {body}: {cause}");
+    }
+    broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn what_leads_to_no_function_is_refused_with_a_hint() {
+    let (router, _) = gateway(built(1));
+    for (path, status, answer) in [
+        ("/lambda/nobody", 403, "Missing Authentication Token"),
+        ("/lambda/no%20name", 403, "Missing Authentication Token"),
+        ("/lambda-url/nobody/", 403, r#"{"Message":null}"#),
+        ("/nowhere", 404, "Not Found"),
+    ] {
+        let (found, headers, text) = send(&router, get(path)).await;
+        assert_eq!(found, status, "{path}: {text}");
+        assert!(text.contains(answer), "{path}: {text}");
+        let hint = header(&headers, "x-longshore-error");
+        assert!(hint.contains("demo"), "{path}: {hint}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_beyond_ten_megabytes_is_refused() {
+    let (router, _) = gateway(built(1));
+    let body = "x".repeat(10 * 1024 * 1024 + 1);
+    let (status, _, text) = send(&router, post("/lambda/demo", &body)).await;
+    assert_eq!(status, 413, "{text}");
+}
+
+#[tokio::test]
+async fn a_build_that_never_worked_is_answered_with_its_diagnostics() {
+    let failed = BuildState::Failed {
+        diagnostics: "error[E0308]: mismatched types".into(),
+        at: std::time::SystemTime::now(),
+    };
+    let (router, _) = gateway(table(failed, None));
+    let (status, headers, text) = send(&router, post("/lambda/demo", "x")).await;
+    assert_eq!(
+        (status.as_u16(), text.as_str()),
+        (502, "error[E0308]: mismatched types")
+    );
+    assert_eq!(header(&headers, "x-longshore-build"), "failed");
+    assert!(header(&headers, "content-type").starts_with("text/plain"));
+}
+
+#[tokio::test]
+async fn the_invoke_api_answers_as_lambda_does() {
+    const DEMO: &str = "/2015-03-31/functions/demo/invocations";
+    let (router, broker) = gateway(built(1));
+    for (path, kind, body, status, error_type, function_error) in [
+        (DEMO, "RequestResponse", r#"{"n":1}"#, 200, "", ""),
+        (DEMO, "RequestResponse", "", 200, "", ""),
+        (
+            "/2015-03-31/functions/arn:aws:lambda:us-east-1:000000000000:function:demo/invocations",
+            "RequestResponse",
+            "{}",
+            200,
+            "",
+            "",
+        ),
+        (DEMO, "DryRun", "{}", 204, "", ""),
+        (
+            DEMO,
+            "RequestResponse",
+            r#"{"do":"fail"}"#,
+            200,
+            "",
+            "Unhandled",
+        ),
+        (
+            DEMO,
+            "RequestResponse",
+            r#"{"do":"crash"}"#,
+            200,
+            "",
+            "Unhandled",
+        ),
+        (
+            DEMO,
+            "RequestResponse",
+            "{no",
+            400,
+            "InvalidRequestContentException",
+            "",
+        ),
+        (DEMO, "Event", "{}", 501, "NotImplementedException", ""),
+        (
+            DEMO,
+            "Maybe",
+            "{}",
+            400,
+            "InvalidParameterValueException",
+            "",
+        ),
+        (
+            "/2015-03-31/functions/nobody/invocations",
+            "RequestResponse",
+            "{}",
+            404,
+            "ResourceNotFoundException",
+            "",
+        ),
+        (
+            "/2015-03-31/functions/demo/invocations?Qualifier=7",
+            "RequestResponse",
+            "{}",
+            404,
+            "ResourceNotFoundException",
+            "",
+        ),
+    ] {
+        let mut request = post(path, body);
+        let headers = request.headers_mut();
+        headers.insert("x-amz-invocation-type", kind.parse().unwrap());
+        headers.insert("x-amz-log-type", "Tail".parse().unwrap());
+        let (found, headers, text) = send(&router, request).await;
+        assert_eq!(found, status, "{path} {kind} {body}: {text}");
+        assert_eq!(
+            header(&headers, "x-amzn-errortype"),
+            error_type,
+            "{kind} {body}"
+        );
+        assert_eq!(
+            header(&headers, "x-amz-function-error"),
+            function_error,
+            "{body}"
+        );
+        assert_eq!(header(&headers, "x-amzn-requestid").len(), 36);
+        if status == 200 {
+            assert_eq!(header(&headers, "x-amz-executed-version"), "$LATEST");
+            assert!(!header(&headers, "x-amz-log-result").is_empty(), "{body}");
+        }
+    }
+    broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn the_control_routes_show_what_is_so() {
+    let (router, broker) = gateway(built(1));
+    let asks = async |path: &str| {
+        let (status, _, text) = send(&router, get(path)).await;
+        (
+            status.as_u16(),
+            serde_json::from_str::<Value>(&text).unwrap(),
+        )
+    };
+    assert_eq!(
+        asks("/_longshore/health").await.1["service"],
+        "mock-gateway"
+    );
+    let (_, functions) = asks("/_longshore/functions").await;
+    assert_eq!(functions["functions"][0]["name"], "demo");
+    assert_eq!(functions["functions"][0]["generation"], 1);
+    send(&router, post("/lambda/demo", "x")).await;
+    broker.take_in(&built(2));
+    let (status, function) = asks("/_longshore/functions/demo?wait_generation=2&timeout=10s").await;
+    assert_eq!((status, &function["generation"]), (200, &json!(2)));
+    let (status, function) =
+        asks("/_longshore/functions/demo?wait_generation=9&timeout=10ms").await;
+    assert_eq!(
+        (status, &function["generation"]),
+        (200, &json!(2)),
+        "time was up"
+    );
+    let (_, environments) = asks("/_longshore/environments").await;
+    let newest = environments["environments"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (&newest["generation"], &newest["state"]),
+        (&json!(2), &json!("idle"))
+    );
+    let (_, invocations) = asks("/_longshore/invocations?limit=1&function=demo").await;
+    let invocation = &invocations["invocations"][0];
+    assert_eq!(invocation["outcome"], "succeeded", "{invocations}");
+    assert_eq!(
+        asks("/_longshore/invocations?function=other").await.1["invocations"],
+        json!([])
+    );
+    for (path, status) in [
+        ("/_longshore/functions/nobody", 404),
+        ("/_longshore/functions/demo?wait_generation=soon", 400),
+        ("/_longshore/invocations?unknown=1", 400),
+    ] {
+        assert_eq!(asks(path).await.0, status, "{path}");
+    }
+    broker.stop(std::future::ready(())).await;
+}
