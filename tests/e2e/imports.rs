@@ -13,16 +13,33 @@ const TABLE: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("app-model", &[]),
     ("function-supervisor", &["app-model"]),
-    ("mock-gateway", &["service-runtime", "app-model", "function-supervisor", "journal"]),
+    (
+        "mock-gateway",
+        &[
+            "service-runtime",
+            "app-model",
+            "function-supervisor",
+            "journal",
+        ],
+    ),
     ("aws-endpoint", &["service-runtime"]),
-    ("mock-destination", &["service-runtime", "pipeline-contract", "journal"]),
-    ("callback-poller", &["service-runtime", "pipeline-contract", "journal"]),
+    (
+        "mock-destination",
+        &["service-runtime", "pipeline-contract", "journal"],
+    ),
+    (
+        "callback-poller",
+        &["service-runtime", "pipeline-contract", "journal"],
+    ),
     ("egress-proxy", &["service-runtime"]),
 ];
 
 /// Crates from outside that a crate must not know.
 const FORBIDDEN: &[(&str, &[&str])] = &[
-    ("pipeline-contract", &["tokio", "axum", "reqwest", "aws-sdk-s3"]),
+    (
+        "pipeline-contract",
+        &["tokio", "axum", "reqwest", "aws-sdk-s3"],
+    ),
     ("app-model", &["axum", "tokio", "hyper"]),
     ("function-supervisor", &["axum", "hyper", "service-runtime"]),
     ("mock-gateway", &["notify", "cargo_metadata"]),
@@ -30,7 +47,11 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 
 fn imports() -> BTreeMap<String, BTreeSet<String>> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap();
+    let metadata = MetadataCommand::new()
+        .manifest_path(manifest)
+        .no_deps()
+        .exec()
+        .unwrap();
     let normal = |package: &cargo_metadata::Package| {
         let dependencies = package.dependencies.iter();
         dependencies
@@ -38,12 +59,18 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
             .map(|dependency| dependency.name.clone())
             .collect()
     };
-    metadata.packages.iter().map(|package| (package.name.to_string(), normal(package))).collect()
+    metadata
+        .packages
+        .iter()
+        .map(|package| (package.name.to_string(), normal(package)))
+        .collect()
 }
 
 fn folder_of(name: &str) -> Option<&'static str> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    ["services", "handlers"].into_iter().find(|folder| root.join(folder).join(name).is_dir())
+    ["services", "handlers"]
+        .into_iter()
+        .find(|folder| root.join(folder).join(name).is_dir())
 }
 
 #[test]
@@ -51,13 +78,23 @@ fn services_import_only_what_the_table_allows() {
     let imports = imports();
     let of_workspace: BTreeSet<_> = imports.keys().cloned().collect();
     for (name, allowed) in TABLE {
-        let used = imports.get(*name).unwrap_or_else(|| panic!("no crate {name}: mend the table"));
-        let foreign: Vec<_> =
-            used.intersection(&of_workspace).filter(|import| !allowed.contains(&import.as_str())).collect();
-        assert!(foreign.is_empty(), "{name} imports {foreign:?}, which ARCHITECTURE.md does not allow");
+        let used = imports
+            .get(*name)
+            .unwrap_or_else(|| panic!("no crate {name}: mend the table"));
+        let foreign: Vec<_> = used
+            .intersection(&of_workspace)
+            .filter(|import| !allowed.contains(&import.as_str()))
+            .collect();
+        assert!(
+            foreign.is_empty(),
+            "{name} imports {foreign:?}, which ARCHITECTURE.md does not allow"
+        );
     }
     for (name, forbidden) in FORBIDDEN {
-        let known: Vec<_> = forbidden.iter().filter(|import| imports[*name].contains(**import)).collect();
+        let known: Vec<_> = forbidden
+            .iter()
+            .filter(|import| imports[*name].contains(**import))
+            .collect();
         assert!(known.is_empty(), "{name} must not know {known:?}");
     }
 }
@@ -65,19 +102,33 @@ fn services_import_only_what_the_table_allows() {
 #[test]
 fn every_service_is_in_the_table() {
     let known: BTreeSet<_> = TABLE.iter().map(|(name, _)| *name).collect();
-    for name in imports().keys().filter(|name| folder_of(name) == Some("services")) {
-        assert!(known.contains(name.as_str()) || name == "longshore", "{name} has no row in the table");
+    for name in imports()
+        .keys()
+        .filter(|name| folder_of(name) == Some("services"))
+    {
+        assert!(
+            known.contains(name.as_str()) || name == "longshore",
+            "{name} has no row in the table"
+        );
     }
 }
 
 #[test]
 fn handlers_know_nothing_of_the_services() {
     let imports = imports();
-    for (name, used) in imports.iter().filter(|(name, _)| folder_of(name) == Some("handlers")) {
+    for (name, used) in imports
+        .iter()
+        .filter(|(name, _)| folder_of(name) == Some("handlers"))
+    {
         let services: Vec<_> = used
             .iter()
-            .filter(|import| folder_of(import) == Some("services") && *import != "pipeline-contract")
+            .filter(|import| {
+                folder_of(import) == Some("services") && *import != "pipeline-contract"
+            })
             .collect();
-        assert!(services.is_empty(), "{name} imports {services:?}: it ships to AWS, they do not");
+        assert!(
+            services.is_empty(),
+            "{name} imports {services:?}: it ships to AWS, they do not"
+        );
     }
 }

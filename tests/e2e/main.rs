@@ -1,3 +1,5 @@
 //! Whole pipelines, end to end, in one binary.
 
 mod imports;
+mod pipeline;
+mod reload;

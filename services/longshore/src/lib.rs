@@ -1,1 +1,12 @@
 //! Longshore: a local-first sandbox for AWS Lambda data pipelines.
+//!
+//! The binary is [`cli::run`]; [`stack`] starts the services in this process and is what
+//! the end-to-end tests drive.
+
+pub mod banner;
+pub mod cli;
+pub mod commands;
+pub mod env;
+pub mod exit;
+pub mod settings;
+pub mod stack;

@@ -1,3 +1,7 @@
 //! The `longshore` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    longshore::cli::run().into()
+}

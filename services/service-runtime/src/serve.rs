@@ -20,7 +20,7 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
         /// The flag and variable that change it.
-        setting: &'static str,
+        setting: String,
     },
     /// Anything else, such as a port below 1024 or an address that is not this machine's.
     #[error("the {service} cannot listen on {address}; choose another address with {setting}")]
@@ -30,7 +30,7 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
         /// The flag and variable that change it.
-        setting: &'static str,
+        setting: String,
         /// The system's reason.
         source: std::io::Error,
     },
@@ -48,9 +48,10 @@ pub struct ServeError(#[from] std::io::Error);
 pub async fn bind(
     service: &'static str,
     address: SocketAddr,
-    setting: &'static str,
+    setting: &str,
 ) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| {
+        let setting = setting.to_owned();
         if source.kind() == std::io::ErrorKind::AddrInUse {
             BindError::InUse {
                 service,

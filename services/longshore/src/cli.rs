@@ -1,0 +1,135 @@
+//! The command line: flags in, exit code out. Nothing below this file knows clap, but the
+//! settings' own list of flags.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use service_runtime::init_logs;
+
+use crate::commands::{doctor, invoke, new, serve};
+use crate::env::ProcessEnvironment;
+use crate::exit::Exit;
+use crate::settings::{Flags, Settings};
+use crate::stack::Parts;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "longshore",
+    version,
+    about = "A local-first sandbox for AWS Lambda data pipelines",
+    after_help = "Exit codes: 0 done or drained, 1 failed, 2 bad flag or setting, 3 port not available, \
+                  4 workspace or toolchain not usable, 130 stopped by a second Ctrl-C."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything in one process: gateway, AWS endpoint, destination and poller.
+    Up,
+    /// Run the mock API Gateway and the functions behind it alone.
+    Gateway,
+    /// Run the embedded AWS endpoint (S3) alone.
+    AwsEndpoint,
+    /// Run the mock destination alone.
+    Destination,
+    /// Run the callback poller alone.
+    Poller,
+    /// Invoke a function through the running gateway and print what it returns.
+    Invoke {
+        /// The function's name.
+        function: String,
+        /// The event as JSON; `@FILE` reads a file, `-` standard input. Default: `{}`.
+        #[arg(long, short, default_value = "{}")]
+        data: String,
+    },
+    /// Make a handler from the template; a running Longshore serves it at the next request.
+    New {
+        /// The new function's name: lowercase letters, digits and hyphens.
+        name: String,
+    },
+    /// Say what this machine has, what it lacks and how to get it.
+    Doctor,
+}
+
+/// Parses the command line and carries it out.
+#[must_use]
+pub fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let failed = error.use_stderr();
+            // Help that nobody reads is no failure of ours.
+            error.print().ok();
+            return if failed { Exit::Usage } else { Exit::Success };
+        }
+    };
+    match carry_out(&cli) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::of(&error)
+        }
+    }
+}
+
+fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
+    let current_dir = std::env::current_dir().context("the current folder cannot be read")?;
+    let environment = ProcessEnvironment::with_dotenv(&dotenv_folder(cli, &current_dir))?;
+    let settings = Settings::resolve(&cli.flags, &environment, &current_dir)?;
+    init_logs(settings.log_format, &settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime cannot be started")?;
+    runtime.block_on(async {
+        match &cli.command {
+            Command::Up => serve::up(settings).await,
+            Command::Gateway => serve::run(settings, Parts::GATEWAY).await,
+            Command::AwsEndpoint => serve::run(settings, Parts::AWS_ENDPOINT).await,
+            Command::Destination => serve::run(settings, Parts::DESTINATION).await,
+            Command::Poller => serve::run(settings, Parts::POLLER).await,
+            Command::Invoke { function, data } => invoke::run(&settings, function, data).await,
+            Command::New { name } => new::run(&settings, name),
+            Command::Doctor => Ok(doctor::run(&settings).await),
+        }
+    })
+}
+
+/// `.env` is read from the workspace where one is named on the command line.
+fn dotenv_folder(cli: &Cli, current_dir: &Path) -> PathBuf {
+    match cli.flags.0.get(crate::settings::WORKSPACE.flag) {
+        Some(workspace) => current_dir.join(workspace),
+        None => current_dir.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn settings_are_taken_before_and_after_the_subcommand() {
+        for line in [
+            ["longshore", "up", "--aws-port", "1"],
+            ["longshore", "--aws-port", "1", "up"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.flags.0["aws-port"], "1", "{line:?}");
+        }
+        let cli = Cli::try_parse_from(["longshore", "up", "--ephemeral"]).unwrap();
+        assert_eq!(cli.flags.0["ephemeral"], "true");
+    }
+}

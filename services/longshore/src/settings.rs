@@ -1,0 +1,473 @@
+//! Every setting, documented once: its flag, its variable, its default.
+//!
+//! The command line, the README's table and `.env` all come from, or are checked
+//! against, [`SETTINGS`]. A value is taken from the flag, else the process's environment,
+//! else `.env`, else the default; all bad values are reported together.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use app_model::FunctionSettings;
+use service_runtime::LogFormat;
+
+use crate::env::Environment;
+
+/// One setting of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The long flag, without dashes.
+    pub flag: &'static str,
+    /// The environment variable.
+    pub variable: &'static str,
+    /// What a value looks like in the help.
+    pub value: &'static str,
+    /// The default as one would write it; empty where there is none.
+    pub default: &'static str,
+    /// What it does, one sentence.
+    pub help: &'static str,
+}
+
+macro_rules! settings {
+    ($($name:ident: $flag:literal, $variable:literal, $value:literal, $default:literal, $help:literal;)*) => {
+        $(#[doc = $help] pub const $name: Setting = Setting {
+            flag: $flag, variable: $variable, value: $value, default: $default, help: $help,
+        };)*
+        /// All settings, in the order of the documentation.
+        pub const SETTINGS: &[Setting] = &[$($name),*];
+    };
+}
+
+settings! {
+    HOST: "host", "LONGSHORE_HOST", "ADDRESS", "127.0.0.1", "Address that the services listen on.";
+    GATEWAY_PORT: "gateway-port", "LONGSHORE_GATEWAY_PORT", "PORT", "5555", "Port of the mock API Gateway.";
+    AWS_PORT: "aws-port", "LONGSHORE_AWS_PORT", "PORT", "4566", "Port of the embedded AWS endpoint (S3).";
+    DESTINATION_PORT: "destination-port", "LONGSHORE_DESTINATION_PORT", "PORT", "5005", "Port of the mock destination.";
+    POLLER_PORT: "poller-port", "LONGSHORE_POLLER_PORT", "PORT", "5006", "Port of the callback poller.";
+    WORKSPACE: "workspace", "LONGSHORE_WORKSPACE", "DIR", ".", "Cargo workspace whose handlers are the functions.";
+    HANDLERS: "handlers", "LONGSHORE_HANDLERS", "DIR", "handlers", "Folder of the handler packages, below the workspace.";
+    FIXTURES: "fixtures", "LONGSHORE_FIXTURES", "DIR", "fixtures/data", "Folder whose files are kept in the bucket, below the workspace.";
+    BUCKET: "bucket", "LONGSHORE_BUCKET", "NAME", "test-bucket", "Bucket that holds the fixtures.";
+    STATE_DIR: "state-dir", "LONGSHORE_STATE_DIR", "DIR", ".longshore", "Where objects and built functions are kept, below the workspace.";
+    EPHEMERAL: "ephemeral", "LONGSHORE_EPHEMERAL", "BOOL", "false", "Keep no state: objects live in a temporary folder that goes at the end.";
+    TARGET_DIR: "target-dir", "LONGSHORE_TARGET_DIR", "DIR", "target/longshore", "Cargo's target folder for the functions, apart from your own so that neither waits for the other.";
+    PROFILE: "profile", "LONGSHORE_PROFILE", "dev|release", "dev", "Cargo profile that functions are built with.";
+    WATCH: "watch", "LONGSHORE_WATCH", "auto|native|poll|off", "auto", "How changes are noticed; auto probes for file events at start and polls where none come.";
+    START: "start", "LONGSHORE_START", "eager|lazy", "eager", "Build functions at start, or each at its first request.";
+    MAX_ENVIRONMENTS: "max-environments", "LONGSHORE_MAX_ENVIRONMENTS", "COUNT", "10", "Execution environments a function may have at once.";
+    TIMEOUT_MS: "function-timeout-ms", "LAMBDA_TIMEOUT", "MS", "", "Timeout of every function in milliseconds, instead of what its package says.";
+    INTEGRATION_TIMEOUT: "integration-timeout", "LONGSHORE_INTEGRATION_TIMEOUT", "SECONDS", "29", "How long the gateway waits for a function; the function runs on.";
+    JOB_TIMEOUT: "job-timeout", "LONGSHORE_JOB_TIMEOUT", "SECONDS", "10800", "How long the poller waits for a job's last report, from its first.";
+    DRAIN: "drain", "LONGSHORE_DRAIN", "SECONDS", "10", "How long requests in flight may take to finish after Ctrl-C.";
+    AWS_ENDPOINT_URL: "aws-endpoint-url", "LONGSHORE_AWS_ENDPOINT_URL", "URL", "", "AWS endpoint that functions get; default: this stack's own.";
+    POLLER_URL: "poller-url", "LONGSHORE_POLLER_URL", "URL", "", "Where the destination passes status reports on; default: this stack's poller.";
+    REGION: "region", "LONGSHORE_REGION", "REGION", "us-east-1", "AWS region of functions and buckets.";
+    LOG: "log", "LONGSHORE_LOG", "FILTER", "info", "What is logged, as in info,mock_gateway=debug.";
+    LOG_FORMAT: "log-format", "LONGSHORE_LOG_FORMAT", "text|json", "text", "How log lines look.";
+}
+
+/// Values given on the command line, by flag.
+#[derive(Clone, Debug, Default)]
+pub struct Flags(pub BTreeMap<&'static str, String>);
+
+impl clap::Args for Flags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        SETTINGS.iter().fold(command, |command, setting| {
+            let default = if setting.default.is_empty() {
+                String::new()
+            } else {
+                format!(" [default: {}]", setting.default)
+            };
+            let mut argument = clap::Arg::new(setting.flag)
+                .long(setting.flag)
+                .value_name(setting.value)
+                .help(format!(
+                    "{} [env: {}]{default}",
+                    setting.help, setting.variable
+                ))
+                .global(true)
+                .help_heading("Settings");
+            if setting.value == "BOOL" {
+                argument = argument
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true");
+            }
+            command.arg(argument)
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Flags {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let given = |setting: &Setting| {
+            matches
+                .get_one::<String>(setting.flag)
+                .map(|value| (setting.flag, value.clone()))
+        };
+        Ok(Self(SETTINGS.iter().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The settings, typed. Paths are absolute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// See [`HOST`].
+    pub host: IpAddr,
+    /// See [`GATEWAY_PORT`].
+    pub gateway_port: u16,
+    /// See [`AWS_PORT`].
+    pub aws_port: u16,
+    /// See [`DESTINATION_PORT`].
+    pub destination_port: u16,
+    /// See [`POLLER_PORT`].
+    pub poller_port: u16,
+    /// See [`WORKSPACE`].
+    pub workspace: PathBuf,
+    /// See [`HANDLERS`].
+    pub handlers: PathBuf,
+    /// See [`FIXTURES`].
+    pub fixtures: PathBuf,
+    /// See [`BUCKET`].
+    pub bucket: String,
+    /// See [`STATE_DIR`].
+    pub state_dir: PathBuf,
+    /// See [`EPHEMERAL`].
+    pub ephemeral: bool,
+    /// See [`TARGET_DIR`].
+    pub target_dir: PathBuf,
+    /// See [`PROFILE`].
+    pub profile: Profile,
+    /// See [`WATCH`].
+    pub watch: Watch,
+    /// See [`START`].
+    pub start: Start,
+    /// See [`MAX_ENVIRONMENTS`].
+    pub max_environments: usize,
+    /// See [`TIMEOUT_MS`].
+    pub function_timeout: Option<Duration>,
+    /// See [`INTEGRATION_TIMEOUT`].
+    pub integration_timeout: Duration,
+    /// See [`JOB_TIMEOUT`].
+    pub job_timeout: Duration,
+    /// See [`DRAIN`].
+    pub drain: Duration,
+    /// See [`AWS_ENDPOINT_URL`].
+    pub aws_endpoint_url: Option<String>,
+    /// See [`POLLER_URL`].
+    pub poller_url: Option<String>,
+    /// See [`REGION`].
+    pub region: String,
+    /// See [`LOG`].
+    pub log: String,
+    /// See [`LOG_FORMAT`].
+    pub log_format: LogFormat,
+    /// What `.env` says beside Longshore's own settings: it goes to the functions.
+    pub function_env: BTreeMap<String, String>,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(format!("use one of: {}", [$($word),*].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// Cargo profile of the functions.
+    Profile {
+        /// `cargo build`.
+        Dev = "dev",
+        /// `cargo build --release`.
+        Release = "release"
+    }
+}
+words! {
+    /// How changes are noticed.
+    Watch {
+        /// Probe, then native or polling.
+        Auto = "auto",
+        /// The system's file events.
+        Native = "native",
+        /// Look at every file again and again.
+        Poll = "poll",
+        /// Not at all.
+        Off = "off"
+    }
+}
+words! {
+    /// When functions are first built.
+    Start {
+        /// At start.
+        Eager = "eager",
+        /// At the first request.
+        Lazy = "lazy"
+    }
+}
+
+/// Every setting that has a bad value.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct InvalidSettings(Vec<String>);
+
+impl fmt::Display for InvalidSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+struct Reader<'a> {
+    flags: &'a Flags,
+    environment: &'a dyn Environment,
+    wrong: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// The text of a setting and how the user named it, `None` where nothing is set.
+    fn text(&self, setting: &Setting) -> Option<(String, String)> {
+        if let Some(value) = self.flags.0.get(setting.flag) {
+            return Some((value.clone(), format!("--{}", setting.flag)));
+        }
+        if let Some(value) = self
+            .environment
+            .get(setting.variable)
+            .filter(|value| !value.is_empty())
+        {
+            return Some((value, setting.variable.to_owned()));
+        }
+        (!setting.default.is_empty()).then(|| (setting.default.to_owned(), "default".to_owned()))
+    }
+
+    fn optional<T: FromStr>(&mut self, setting: &Setting) -> Option<T>
+    where
+        T::Err: fmt::Display,
+    {
+        let (text, origin) = self.text(setting)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.wrong.push(format!(
+                    "{origin}: `{text}` is not a {}: {why}",
+                    setting.value
+                ));
+                None
+            }
+        }
+    }
+
+    fn required<T: FromStr>(&mut self, setting: &Setting, otherwise: T) -> T
+    where
+        T::Err: fmt::Display,
+    {
+        self.optional(setting).unwrap_or(otherwise)
+    }
+
+    fn seconds(&mut self, setting: &Setting) -> Duration {
+        let seconds: f64 = self.required(setting, 0.0);
+        Duration::try_from_secs_f64(seconds).unwrap_or_else(|why| {
+            self.wrong.push(format!("{}: {why}", setting.variable));
+            Duration::ZERO
+        })
+    }
+
+    fn url(&mut self, setting: &Setting) -> Option<String> {
+        let (text, origin) = self.text(setting)?;
+        match reqwest::Url::parse(&text) {
+            Ok(_) => Some(text.trim_end_matches('/').to_owned()),
+            Err(why) => {
+                self.wrong
+                    .push(format!("{origin}: `{text}` is not a URL: {why}"));
+                None
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// Reads every setting.
+    ///
+    /// # Errors
+    /// [`InvalidSettings`] lists all bad values, each with the flag or variable it came from.
+    pub fn resolve(
+        flags: &Flags,
+        environment: &dyn Environment,
+        current_dir: &Path,
+    ) -> Result<Self, InvalidSettings> {
+        let mut read = Reader {
+            flags,
+            environment,
+            wrong: Vec::new(),
+        };
+        let workspace = current_dir.join(read.required(&WORKSPACE, PathBuf::new()));
+        // Cargo prints physical paths: ours must compare equal.
+        let workspace = match workspace.canonicalize() {
+            Ok(workspace) => workspace,
+            Err(why) => {
+                read.wrong.push(format!(
+                    "the workspace {} cannot be read: {why}",
+                    workspace.display()
+                ));
+                workspace
+            }
+        };
+        let below = |path: PathBuf| workspace.join(path);
+        let timeout_ms: Option<u64> = read.optional(&TIMEOUT_MS);
+        if timeout_ms.is_some_and(|ms| !(1..=900_000).contains(&ms)) {
+            read.wrong.push(format!(
+                "{}: a function's timeout is 1 to 900000 ms",
+                TIMEOUT_MS.variable
+            ));
+        }
+        let settings = Self {
+            host: read.required(&HOST, IpAddr::from([127, 0, 0, 1])),
+            gateway_port: read.required(&GATEWAY_PORT, 0),
+            aws_port: read.required(&AWS_PORT, 0),
+            destination_port: read.required(&DESTINATION_PORT, 0),
+            poller_port: read.required(&POLLER_PORT, 0),
+            handlers: below(read.required(&HANDLERS, PathBuf::new())),
+            fixtures: below(read.required(&FIXTURES, PathBuf::new())),
+            bucket: read.required(&BUCKET, String::new()),
+            state_dir: below(read.required(&STATE_DIR, PathBuf::new())),
+            ephemeral: read.required(&EPHEMERAL, false),
+            target_dir: below(read.required(&TARGET_DIR, PathBuf::new())),
+            profile: read.required(&PROFILE, Profile::Dev),
+            watch: read.required(&WATCH, Watch::Auto),
+            start: read.required(&START, Start::Eager),
+            max_environments: read.required(&MAX_ENVIRONMENTS, 1),
+            function_timeout: timeout_ms.map(Duration::from_millis),
+            integration_timeout: read.seconds(&INTEGRATION_TIMEOUT),
+            job_timeout: read.seconds(&JOB_TIMEOUT),
+            drain: read.seconds(&DRAIN),
+            aws_endpoint_url: read.url(&AWS_ENDPOINT_URL),
+            poller_url: read.url(&POLLER_URL),
+            region: read.required(&REGION, String::new()),
+            log: read.required(&LOG, String::new()),
+            log_format: read.required(&LOG_FORMAT, LogFormat::Text),
+            function_env: environment.file_variables(),
+            workspace,
+        };
+        if settings.max_environments == 0 {
+            read.wrong.push(format!(
+                "{}: a function needs at least 1",
+                MAX_ENVIRONMENTS.variable
+            ));
+        }
+        if read.wrong.is_empty() {
+            Ok(settings)
+        } else {
+            Err(InvalidSettings(read.wrong))
+        }
+    }
+
+    /// The timeout that overrides every function's own, as AWS would bound it.
+    #[must_use]
+    pub fn function_timeout_or(&self, declared: &FunctionSettings) -> Duration {
+        self.function_timeout.unwrap_or(declared.timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::MapEnvironment;
+
+    fn resolve(
+        flags: &[(&'static str, &str)],
+        variables: &[(&str, &str)],
+    ) -> Result<Settings, InvalidSettings> {
+        let flags = Flags(
+            flags
+                .iter()
+                .map(|(flag, value)| (*flag, (*value).to_owned()))
+                .collect(),
+        );
+        let environment = MapEnvironment::new(variables);
+        Settings::resolve(&flags, &environment, Path::new("/"))
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_variables_over_defaults() {
+        let settings = resolve(
+            &[("aws-port", "1")],
+            &[("LONGSHORE_AWS_PORT", "2"), ("LONGSHORE_POLLER_PORT", "3")],
+        );
+        let settings = settings.unwrap();
+        assert_eq!(
+            (
+                settings.aws_port,
+                settings.poller_port,
+                settings.gateway_port
+            ),
+            (1, 3, 5555)
+        );
+    }
+
+    #[test]
+    fn every_bad_value_is_reported_at_once() {
+        let error = resolve(
+            &[("gateway-port", "99999"), ("watch", "sometimes")],
+            &[("LONGSHORE_DRAIN", "-1"), ("LAMBDA_TIMEOUT", "0")],
+        )
+        .unwrap_err()
+        .to_string();
+        for part in [
+            "--gateway-port: `99999`",
+            "--watch: `sometimes`",
+            "auto, native, poll, off",
+            "LONGSHORE_DRAIN",
+            "900000 ms",
+        ] {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn the_readme_documents_every_setting() {
+        let readme = include_str!("../../../README.md");
+        let dotenv = include_str!("../../../.env");
+        for setting in SETTINGS {
+            let row = format!(
+                "| `{}` | `--{}` | {} |",
+                setting.variable,
+                setting.flag,
+                default_cell(setting)
+            );
+            assert!(readme.contains(&row), "README.md lacks the row: {row}");
+            assert!(
+                dotenv.contains(setting.variable),
+                ".env does not mention {}",
+                setting.variable
+            );
+        }
+    }
+
+    fn default_cell(setting: &Setting) -> String {
+        if setting.default.is_empty() {
+            "–".to_owned()
+        } else {
+            format!("`{}`", setting.default)
+        }
+    }
+}
