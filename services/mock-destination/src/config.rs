@@ -31,7 +31,7 @@ impl Config {
     /// Bodies remembered unless told otherwise.
     pub const DEFAULT_BODIES: Limits = Limits {
         entries: 1_000,
-        bytes: 32 << 20,
+        bytes: 16 << 20,
     };
     /// Enough for a batch of 500 wide customer records.
     pub const DEFAULT_BODY_KEPT: usize = 1 << 20;
