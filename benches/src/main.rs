@@ -22,13 +22,14 @@ mod tool;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arena::Arena;
 use crate::cli::{Cli, Experiment};
 use crate::machine::Machine;
+use crate::report::Section;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -53,17 +54,21 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     };
     let mut arena = Arena::prepare(cli.settings()).await?;
     let mut sections = Vec::new();
+    let mut stopped = Vec::new();
     for experiment in &experiments {
-        eprintln!("bench: {}", experiment.name());
+        let name = experiment.name();
+        eprintln!("bench: {name}");
+        // One that stops does not take the others' figures with it.
         let section = experiments::run(*experiment, &mut arena)
             .await
-            .with_context(|| {
-                format!(
-                    "{} stopped; logs are in {}",
-                    experiment.name(),
+            .unwrap_or_else(|error| {
+                eprintln!(
+                    "bench: {name} stopped: {error:#}; logs are in {}",
                     arena.logs().display()
-                )
-            })?;
+                );
+                stopped.push(name.clone());
+                Section::stopped(name, &error)
+            });
         eprintln!("{}", section.markdown());
         sections.push(section);
     }
@@ -77,6 +82,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     } else {
         println!("{report}");
     }
+    ensure!(
+        stopped.is_empty(),
+        "{} stopped before the end",
+        stopped.join(", ")
+    );
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Tables: what was measured, how it compares, and whether the target is met.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::arena::Arena;
 use crate::machine::Machine;
@@ -50,6 +51,14 @@ impl Cell {
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     pub(crate) fn count(value: usize) -> Self {
         Self::one(value as f64)
+    }
+
+    /// Times in seconds; if there are none, that there was none this long.
+    pub(crate) fn times(took: Vec<Duration>, patience: Duration) -> Self {
+        if took.is_empty() {
+            return Self::Said(format!("never within {} s", patience.as_secs()));
+        }
+        Self::Measured(took.into_iter().collect())
     }
 
     pub(crate) fn said(text: impl Into<String>) -> Self {
@@ -169,15 +178,30 @@ fn write_cell(line: &mut String, text: &str, ratio: Option<f64>) {
 /// One experiment's table.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     pub(crate) method: String,
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Row>,
 }
 
 impl Section {
+    /// What the page says of an experiment that did not come to its end.
+    pub(crate) fn stopped(name: String, error: &anyhow::Error) -> Self {
+        let method = format!("**Stopped before the end:** {error:#}.");
+        Self {
+            title: name,
+            method,
+            columns: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
     pub(crate) fn markdown(&self) -> String {
-        let mut text = format!("## {}\n\n{}\n\n| |", self.title, self.method);
+        let mut text = format!("## {}\n\n{}\n", self.title, self.method);
+        if self.rows.is_empty() {
+            return text;
+        }
+        text.push_str("\n| |");
         for column in &self.columns {
             write_cell(&mut text, column, None);
         }
@@ -204,9 +228,10 @@ pub(crate) fn document(machine: &Machine, arena: &Arena, sections: &[Section]) -
         "# Longshore beside its peers\n\nWritten by `make bench` on {date}; do not edit.\n{quick}\n\
          - Machine: {machine}\n{}\n\
          Both tools serve the same two functions (`lambda_http`, payload 2.0 at `/lambda-url/<function>/`) from \
-         copies of one generated workspace, built by the same toolchain with the same profile. The client is one \
-         keep-alive HTTP/1.1 connection at a time on loopback. A figure is the median, with minimum and maximum in \
-         round brackets; `[2.00x]` is that column divided by the first one. Only one tool is under load at any time.\n",
+         copies of one generated workspace, built by the same toolchain with the same profile. Every \
+         caller keeps one HTTP/1.1 connection alive, on loopback. A figure is the median, with minimum and maximum in \
+         round brackets; `[2.00x]` is that column divided by the first one. Only one tool is under load at \
+         any time.\n",
         arena.versions(),
     );
     for section in sections {
@@ -255,7 +280,7 @@ mod tests {
     #[test]
     fn a_section_is_a_table_of_even_rows() {
         let section = Section {
-            title: "t",
+            title: "t".to_owned(),
             method: "m".to_owned(),
             columns: vec!["x".to_owned(), "y".to_owned()],
             rows: vec![Row::new("r", Unit::Count, cells(&[1.0, 2.0]))],

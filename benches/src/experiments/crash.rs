@@ -25,7 +25,7 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
     }
     let [answer, crash, next] = spread(columns);
     Ok(Section {
-        title: "A crash",
+        title: "A crash".to_owned(),
         method: format!(
             "The handler calls `exit(3)`; as soon as its caller knows (or after {} s), another request is sent, again \
              until there is a 200 (at most {} s). {crashes} times, or once if it never comes back.",
@@ -71,16 +71,9 @@ async fn measure(arena: &mut Arena, tool: Tool, crashes: usize) -> anyhow::Resul
         next_took.push(known.elapsed());
     }
     server.stop().await?;
-    let cell = |took: Vec<Duration>, patience: Duration| {
-        if took.is_empty() {
-            Cell::said(format!("never within {} s", patience.as_secs()))
-        } else {
-            Cell::Measured(took.into_iter().collect())
-        }
-    };
     Ok([
         Cell::said(told),
-        cell(crash_took, CRASH_PATIENCE),
-        cell(next_took, NEXT_PATIENCE),
+        Cell::times(crash_took, CRASH_PATIENCE),
+        Cell::times(next_took, NEXT_PATIENCE),
     ])
 }

@@ -58,7 +58,7 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
     }
     let [sent, lost, errors, worst, served, fault] = spread(columns);
     Ok(Section {
-        title: "Edits under load",
+        title: "Edits under load".to_owned(),
         method: format!(
             "Open loop of {} requests a second; {edits} one-line edits, each saved as soon as the one before is served \
              (or after {} s). Lost: no answer within {} s, or the connection broke. Errors: any status but 200.",

@@ -6,7 +6,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::arena::Arena;
 use crate::client::{Call, Connection};
-use crate::experiments::save_to_served::served;
+use crate::experiments::save_to_served::{SERVED_WITHIN, served};
 use crate::experiments::{spread, tool_columns};
 use crate::load::{OpenLoop, Pace};
 use crate::report::{Cell, Row, Section, Target, Unit};
@@ -33,7 +33,7 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
     }
     let [unanswered, took, new_code] = spread(columns);
     Ok(Section {
-        title: "A request in flight across an edit",
+        title: "A request in flight across an edit".to_owned(),
         method: format!(
             "A request that sleeps {} s; its function is edited after {} s; the caller waits at most {} s. {trials} \
              times. New code: how long after the save others were answered by it.",
@@ -69,7 +69,7 @@ async fn measure(arena: &mut Arena, tool: Tool, trials: usize) -> anyhow::Result
         let saved = Instant::now();
         site.edit(Function::Slow, version).await?;
         let mut others = OpenLoop::start(address, Call::get(Function::Slow.path("")), PACE);
-        new_code.push(served(&mut others, saved, version).await?);
+        new_code.extend(served(&mut others, saved, version).await);
         others.stop();
         match in_flight.await? {
             (Ok(answer), after) if answer.is_ok() => took.push(after),
@@ -78,14 +78,7 @@ async fn measure(arena: &mut Arena, tool: Tool, trials: usize) -> anyhow::Result
         while others.next().await.is_some() {}
     }
     server.stop().await?;
-    let took = if took.is_empty() {
-        Cell::said(format!("never within {} s", PATIENCE.as_secs()))
-    } else {
-        Cell::Measured(took.into_iter().collect())
-    };
-    Ok([
-        Cell::count(unanswered),
-        took,
-        Cell::Measured(new_code.into_iter().collect()),
-    ])
+    let took = Cell::times(took, PATIENCE);
+    let new_code = Cell::times(new_code, SERVED_WITHIN);
+    Ok([Cell::count(unanswered), took, new_code])
 }

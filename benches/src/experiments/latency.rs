@@ -70,7 +70,7 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
         server.stop().await?;
     }
     Ok(Section {
-        title: "Latency and throughput",
+        title: "Latency and throughput".to_owned(),
         method: format!(
             "`POST /lambda-url/echo/` with {} bytes, release profile, closed loop for {} s after {} s of warm-up, {} \
              rounds interleaved A B A B with both tools up; a figure of each round, then the median of rounds. \

@@ -24,7 +24,7 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
     }
     let [started, served, peak, handler] = spread(columns);
     Ok(Section {
-        title: "Memory",
+        title: "Memory".to_owned(),
         method: format!(
             "`VmRSS` of the tool's own process after {} s of rest: once when both functions have answered, and once more \
              after {} s of requests on four connections; `VmHWM` is the most it ever had. Handler: one echo process, dev \

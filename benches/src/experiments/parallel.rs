@@ -34,7 +34,7 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
         laters.push(later);
     }
     Ok(Section {
-        title: "Five requests of one second at once",
+        title: "Five requests of one second at once".to_owned(),
         method: format!(
             "{AT_ONCE} requests that sleep 1 s each, sent together; wall time until all have their 200. First: only one \
              instance has run so far. Then {trials} times again."

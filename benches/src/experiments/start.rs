@@ -47,7 +47,7 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
         })
         .collect();
     Ok(Section {
-        title: "Start to first 200",
+        title: "Start to first 200".to_owned(),
         method: format!(
             "Everything is built (dev profile); the tool is spawned and asked every {} ms until a function answers 200. \
              {starts} times, taking turns.",

@@ -16,6 +16,7 @@ use crate::records::{self, Written};
 use crate::report::{Cell, Row, Section, Target, Unit};
 use crate::tool::{Addresses, Profile, Server, Tool};
 
+const TITLE: &str = "A large NDJSON through the runner";
 const FUNCTION: &str = "demo";
 const BUCKET: &str = "test-bucket";
 const LARGE: &str = "bench-large.ndjson";
@@ -38,7 +39,6 @@ struct Run {
 
 pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
     let python = arena.settings().python.clone();
-    let title = "1 GiB of NDJSON through the runner";
     let mut columns = vec![
         "demo function (release)".to_owned(),
         "benches/python/runner.py".to_owned(),
@@ -47,7 +47,7 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
         let cells = vec![absent, Cell::said("needs Longshore's servers")];
         let rows = vec![Row::new("records", Unit::PerSecond, cells)];
         return Ok(Section {
-            title,
+            title: TITLE.to_owned(),
             method: "Not run.".to_owned(),
             columns,
             rows,
@@ -76,7 +76,6 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
     let tool = children::memory(server.pid());
     server.stop().await?;
     Ok(section(
-        title,
         columns,
         written,
         &ours,
@@ -87,7 +86,6 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
 
 #[expect(clippy::cast_precision_loss, reason = "sizes to be read by people")]
 fn section(
-    title: &'static str,
     columns: Vec<String>,
     written: Written,
     ours: &Run,
@@ -106,7 +104,7 @@ fn section(
         Cell::one(run.seconds / ours.seconds)
     });
     Section {
-        title,
+        title: TITLE.to_owned(),
         method: format!(
             "{} generated records, {:.0} MiB, from the embedded S3 to the mock destination in batches of 500, a status \
              report after each, all in one `longshore up`. Ours: from the webhook to `succeeded` at the poller, the \
