@@ -9,8 +9,8 @@ pub struct Config {
     pub account_id: String,
     /// The AWS region that functions believe to run in.
     pub region: String,
-    /// Environment variables that every function gets, such as `AWS_ENDPOINT_URL`. A
-    /// function's own variables win.
+    /// Environment variables that every function gets, such as `AWS_ENDPOINT_URL`. They
+    /// win over a function's own.
     pub function_env: Vec<(String, String)>,
     /// When functions are built and started.
     pub start: StartPolicy,

@@ -91,12 +91,7 @@ impl Running {
             .local_addr()
             .map_err(|error| format!("no address for an execution environment: {error}"))?;
         let config = &broker.shared.config;
-        tracing::info!(
-            function = %artifact.function.name,
-            generation = %artifact.generation,
-            "{}",
-            logs::init_start(&config.region)
-        );
+        logs::platform(artifact, &logs::init_start(&config.region));
         let variables = environment_variables::compose(
             config,
             Placement {
@@ -259,16 +254,16 @@ impl Running {
 
     fn print(&self, line: &OutputLine) {
         let request = self.broker.printed(self.key, &line.text);
-        let function = self.artifact.function.name.as_str();
+        let function = &self.artifact.function.name;
         let stream = match line.stream {
             OutputStream::Stdout => "stdout",
             OutputStream::Stderr => "stderr",
         };
         match request {
             Some(request_id) => {
-                tracing::info!(target: "function", function, %request_id, stream, "{}", line.text);
+                tracing::info!(target: "function", %function, %request_id, stream, "{}", line.text);
             }
-            None => tracing::info!(target: "function", function, stream, "{}", line.text),
+            None => tracing::info!(target: "function", %function, stream, "{}", line.text),
         }
     }
 
@@ -318,7 +313,7 @@ impl Running {
 
     fn platform(&self, tail: &mut logs::LogTail, line: &str) {
         tail.push_line(line);
-        tracing::info!(target: "function", function = self.artifact.function.name.as_str(), "{line}");
+        logs::platform(&self.artifact, line);
     }
 
     fn read_memory(&mut self, now: bool) {

@@ -20,7 +20,8 @@ pub(crate) struct Placement<'a> {
 
 /// Every variable of the environment but those the supervisor keeps from its own
 /// (`PATH`, `HOME`, …). What Lambda reserves cannot be set by the function; of the rest
-/// the function's own variables win.
+/// the gateway's variables win over the function's own: they are what the user says of
+/// this machine, the function's what it needs everywhere.
 pub(crate) fn compose(config: &Config, placement: Placement<'_>) -> Vec<(String, String)> {
     let function = &placement.artifact.function;
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
@@ -35,10 +36,10 @@ pub(crate) fn compose(config: &Config, placement: Placement<'_>) -> Vec<(String,
     set("AWS_ACCESS_KEY_ID", "test".to_owned());
     set("AWS_SECRET_ACCESS_KEY", "test".to_owned());
     set("AWS_SESSION_TOKEN", "test".to_owned());
-    for (name, value) in &config.function_env {
+    for (name, value) in &function.settings.env {
         set(name, value.clone());
     }
-    for (name, value) in &function.settings.env {
+    for (name, value) in &config.function_env {
         set(name, value.clone());
     }
 

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
+use function_supervisor::Artifact;
+
 use crate::invocation::RequestId;
 
 /// How much of its log an invocation can give back, in bytes.
@@ -39,6 +41,17 @@ pub(crate) struct Report {
     pub(crate) max_memory_bytes: u64,
     pub(crate) init: Option<Duration>,
     pub(crate) timed_out: bool,
+}
+
+/// Writes a line of the platform's. The target is `function`, as for what the function
+/// prints itself.
+pub(crate) fn platform(artifact: &Artifact, line: &str) {
+    tracing::info!(
+        target: "function",
+        function = %artifact.function.name,
+        generation = %artifact.generation,
+        "{line}"
+    );
 }
 
 pub(crate) fn init_start(region: &str) -> String {

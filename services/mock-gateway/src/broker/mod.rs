@@ -6,6 +6,7 @@
 //! nothing polls.
 
 mod environment_state;
+mod lifecycle;
 mod pool;
 mod runtime_calls;
 #[cfg(test)]
@@ -442,8 +443,8 @@ impl Broker {
                 .tasks
                 .spawn(environment::run(self.clone(), key, artifact));
         }
-        for request_id in decisions.handed_over {
-            tracing::info!("{}", logs::start(request_id));
+        for (request_id, artifact) in decisions.handed_over {
+            logs::platform(&artifact, &logs::start(request_id));
         }
         if decisions.look_again {
             let broker = self.clone();

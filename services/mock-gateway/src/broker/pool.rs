@@ -11,8 +11,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::environment_state::{
-    Delivery, Ending, Environment, EnvironmentId, ExtensionEvent, Finished, InFlight, Phase,
-    Runtime, StopReason,
+    Delivery, Environment, EnvironmentId, ExtensionEvent, InFlight, Phase, Runtime, StopReason,
 };
 use super::{Answer, BuildNote};
 use crate::extensions_api;
@@ -34,8 +33,8 @@ pub(crate) struct Decisions {
     pub(crate) launches: Vec<(EnvironmentId, Arc<Artifact>)>,
     /// Look again shortly: an environment is about to come back.
     pub(crate) look_again: bool,
-    /// Invocations that were handed over, for the log.
-    pub(crate) handed_over: Vec<RequestId>,
+    /// Invocations that were handed over, and to which build, for the log.
+    pub(crate) handed_over: Vec<(RequestId, Arc<Artifact>)>,
     /// A generation became ready, or failed to: told to whoever watches.
     pub(crate) changed: bool,
 }
@@ -228,7 +227,9 @@ impl Pool {
                     extension.tell(ExtensionEvent(event.clone()));
                 }
             }
-            decisions.handed_over.push(request_id);
+            decisions
+                .handed_over
+                .push((request_id, environment.artifact.clone()));
             return None;
         }
         Some(pending)
@@ -314,7 +315,7 @@ impl Pool {
     }
 
     /// Makes sure that the next request finds an environment, where a used one was lost.
-    fn replace(&mut self, next_id: &mut u64, decisions: &mut Decisions) {
+    pub(super) fn replace(&mut self, next_id: &mut u64, decisions: &mut Decisions) {
         let Some(artifact) = self.launch_artifact().filter(|_| !self.removed) else {
             return;
         };
@@ -366,240 +367,6 @@ impl Pool {
             if matches!(environment.phase, Phase::Idle | Phase::Starting) {
                 environment.stop(StopReason::Spindown);
             }
-        }
-    }
-
-    /// Looks whether an environment has become ready, or has ended an invocation, and if
-    /// so what follows for it and for the others.
-    pub(crate) fn settle(
-        &mut self,
-        id: EnvironmentId,
-        next_id: &mut u64,
-        decisions: &mut Decisions,
-    ) {
-        let removed = self.removed;
-        let serving = self.serving_generation();
-        let Some(environment) = self.environment(id) else {
-            return;
-        };
-        if !environment.is_settled() {
-            return;
-        }
-        match std::mem::replace(&mut environment.phase, Phase::Idle) {
-            Phase::Starting => {
-                environment.init = Some(environment.started.elapsed());
-                let artifact = environment.artifact.clone();
-                decisions.changed = true;
-                self.became_ready(artifact);
-            }
-            Phase::Answered(ending) => {
-                let Ending { mut in_flight, .. } = ending;
-                in_flight.duration = in_flight.started.elapsed();
-                environment.finished.push(in_flight);
-                environment.wake.notify_one();
-            }
-            Phase::Idle => {}
-            other @ (Phase::Busy(_) | Phase::Stopping(_)) => {
-                environment.phase = other;
-                return;
-            }
-        }
-        let superseded = serving.max(self.serving_generation());
-        if let Some(environment) = self.environment(id)
-            && (removed || superseded.is_some_and(|newest| environment.generation() < newest))
-        {
-            environment.stop(StopReason::Spindown);
-        }
-        self.dispatch(next_id, decisions);
-    }
-
-    /// A generation has its first environment: older ones make room.
-    fn became_ready(&mut self, artifact: Arc<Artifact>) {
-        let generation = artifact.generation;
-        if matches!(&self.init_failure, Some((failed, _)) if *failed <= generation) {
-            self.init_failure = None;
-        }
-        if self.serving_generation() >= Some(generation) {
-            return;
-        }
-        self.serving = Some(artifact);
-        for environment in &mut self.environments {
-            if environment.generation() < generation
-                && matches!(environment.phase, Phase::Idle | Phase::Starting)
-            {
-                environment.stop(StopReason::Spindown);
-            }
-        }
-    }
-
-    /// Ends the invocation an environment has, or its initialisation, if its time is up.
-    pub(crate) fn enforce_deadline(
-        &mut self,
-        id: EnvironmentId,
-        now: Instant,
-        next_id: &mut u64,
-        decisions: &mut Decisions,
-    ) {
-        let Some(environment) = self.environment(id) else {
-            return;
-        };
-        if environment.deadline().is_none_or(|deadline| now < deadline) {
-            return;
-        }
-        let timeout = environment.timeout();
-        let waited = environment.started.elapsed();
-        let stopping = Phase::Stopping(StopReason::Timeout);
-        match std::mem::replace(&mut environment.phase, stopping) {
-            Phase::Starting => {
-                tracing::warn!("{}", crate::logs::init_report_timeout(waited));
-                let generation = environment.generation();
-                self.init_failed(
-                    generation,
-                    InitFailure::TimedOut(timeout),
-                    next_id,
-                    decisions,
-                );
-            }
-            Phase::Busy(in_flight) => {
-                let outcome = Outcome::TimedOut { timeout };
-                self.end_in_flight(id, in_flight, outcome);
-                self.replace(next_id, decisions);
-                self.dispatch(next_id, decisions);
-            }
-            // Answered in time, but an extension, or the runtime itself, went on too long.
-            Phase::Answered(Ending { in_flight, .. }) => {
-                environment.finished.push(in_flight);
-                self.replace(next_id, decisions);
-                self.dispatch(next_id, decisions);
-            }
-            other @ (Phase::Idle | Phase::Stopping(_)) => environment.phase = other,
-        }
-        if let Some(environment) = self.environment(id) {
-            environment.wake.notify_one();
-        }
-    }
-
-    /// Ends an invocation whose runtime will not answer it.
-    fn end_in_flight(&mut self, id: EnvironmentId, in_flight: InFlight, outcome: Outcome) {
-        let build = self.build_note();
-        let Some(environment) = self.environment(id) else {
-            return;
-        };
-        let answer = Answer {
-            outcome,
-            served_by: Some(environment.generation()),
-            build,
-            log_tail: None,
-        };
-        let init = environment.init.take();
-        let finished = in_flight.end(answer, init);
-        environment.finished.push(finished);
-    }
-
-    /// A generation cannot be initialised: the older one serves on, or the callers hear of
-    /// it.
-    pub(crate) fn init_failed(
-        &mut self,
-        generation: Generation,
-        failure: InitFailure,
-        next_id: &mut u64,
-        decisions: &mut Decisions,
-    ) {
-        decisions.changed = true;
-        if self
-            .init_failure
-            .as_ref()
-            .is_none_or(|(failed, _)| *failed <= generation)
-        {
-            self.init_failure = Some((generation, failure.clone()));
-        }
-        let another_serves = self
-            .environments
-            .iter()
-            .any(|e| !e.is_stopping() && Some(e.generation()) >= self.serving_generation());
-        let older_can = self
-            .serving_generation()
-            .is_some_and(|serving| serving < generation);
-        if another_serves || older_can {
-            self.dispatch(next_id, decisions);
-        } else {
-            self.fail_queue(&Outcome::InitFailed(failure));
-        }
-    }
-
-    /// The process of an environment has ended, or never started. Returns what is left to
-    /// log.
-    pub(crate) fn environment_ended(
-        &mut self,
-        id: EnvironmentId,
-        failure: &InitFailure,
-        next_id: &mut u64,
-        decisions: &mut Decisions,
-    ) -> Vec<Finished> {
-        let Some(environment) = self.environment(id) else {
-            return Vec::new();
-        };
-        let used = environment.invocations > 0;
-        let generation = environment.generation();
-        let stopping = Phase::Stopping(StopReason::Failure);
-        let phase = std::mem::replace(&mut environment.phase, stopping);
-        match phase {
-            Phase::Starting => {
-                self.init_failed(generation, failure.clone(), next_id, decisions);
-            }
-            Phase::Busy(in_flight) => {
-                let outcome = match failure {
-                    InitFailure::Exited(exit) => Outcome::Crashed(*exit),
-                    other => Outcome::InitFailed(other.clone()),
-                };
-                self.end_in_flight(id, in_flight, outcome);
-                self.replace(next_id, decisions);
-            }
-            Phase::Answered(ending) => {
-                environment.finished.push(ending.in_flight);
-                self.replace(next_id, decisions);
-            }
-            // One that dies before its first invocation is not started over and over: the
-            // next request does that.
-            Phase::Idle if used => self.replace(next_id, decisions),
-            Phase::Idle | Phase::Stopping(_) => {}
-        }
-        decisions.changed = true;
-        let finished = self
-            .environments
-            .iter()
-            .position(|e| e.id == id)
-            .map(|index| self.environments.remove(index).finished)
-            .unwrap_or_default();
-        self.dispatch(next_id, decisions);
-        finished
-    }
-
-    /// A runtime's connection went away with an invocation that nobody read: it goes back
-    /// to the head of the queue.
-    pub(crate) fn take_back(
-        &mut self,
-        id: EnvironmentId,
-        delivery: Delivery,
-        expires: Instant,
-        next_id: &mut u64,
-        decisions: &mut Decisions,
-    ) {
-        let Some(environment) = self.environment(id) else {
-            return;
-        };
-        match std::mem::replace(&mut environment.phase, Phase::Idle) {
-            Phase::Busy(in_flight) if in_flight.nonce == delivery.nonce => {
-                environment.runtime = Runtime::Polling(None);
-                environment.invocations -= 1;
-                self.queue.push_front(Pending {
-                    invocation: delivery.invocation,
-                    reply: in_flight.reply,
-                    expires,
-                });
-                self.dispatch(next_id, decisions);
-            }
-            other => environment.phase = other,
         }
     }
 

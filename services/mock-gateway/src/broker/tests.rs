@@ -220,6 +220,41 @@ async fn a_dead_poll_is_not_given_work() {
 }
 
 #[tokio::test]
+async fn work_that_was_not_written_to_its_poll_goes_to_another_environment() {
+    // The first process never polls: the test does, in its place, and then goes away.
+    let launcher = FakeLauncher::new(async |runtime: FakeRuntime| {
+        if runtime.number > 1 {
+            return runtime.echo().await;
+        }
+        std::future::pending().await
+    });
+    let mut config = config();
+    config.start = StartPolicy::Eager;
+    let broker = Broker::new(config, launcher.clone());
+    broker.take_in(&built(1));
+    let key = EnvironmentKey {
+        pool: PoolId(0),
+        id: EnvironmentId(1),
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let _peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let connection = listener.accept().unwrap().0;
+    connection.set_nonblocking(true).unwrap();
+    let poll = broker
+        .next(key, Arc::new(socket2::Socket::from(connection)))
+        .unwrap();
+    let asking = {
+        let broker = broker.clone();
+        tokio::spawn(async move { ask(&broker, "x").await })
+    };
+    let delivery = within("a delivery", poll).await.unwrap();
+    broker.undelivered(key, delivery);
+    assert_eq!(text(&within("an answer", asking).await.unwrap()), "1:x");
+    assert_eq!(launcher.count(), 2);
+    stop(&broker).await;
+}
+
+#[tokio::test]
 async fn time_up_kills_the_function_and_says_so_as_aws_does() {
     let launcher = FakeLauncher::new(async |runtime: FakeRuntime| {
         let event = runtime.next().await;

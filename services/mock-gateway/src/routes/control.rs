@@ -70,7 +70,7 @@ pub(crate) async fn function(
     wait: Result<Query<Wait>, QueryRejection>,
 ) -> Result<Json<FunctionView>, Problem> {
     let Query(wait) = wait.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
-    let unknown = || Problem::not_found(unknown_function(&name, &gateway.broker.function_names()));
+    let unknown = || Problem::not_found(unknown_function(&name, &gateway.broker));
     let function: FunctionName = name.parse().map_err(|_| unknown())?;
     let view = match wait.wait_generation {
         Some(generation) => {

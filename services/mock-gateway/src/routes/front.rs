@@ -122,7 +122,7 @@ fn split_function<'a>(path: &'a str, prefix: &str) -> (&'a str, &'a str) {
 
 async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Response {
     let Ok(function) = target.function.parse::<FunctionName>() else {
-        let text = unknown_function(&target.function, &gateway.broker.function_names());
+        let text = unknown_function(&target.function, &gateway.broker);
         let mut response = refuse(gateway, target, request).await;
         hint(&mut response, &text);
         return response;
@@ -163,8 +163,10 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
     let mut response = put_together(target.front, &answer.outcome, &request, &context);
     mark(&mut response, &answer);
     if matches!(answer.outcome, Outcome::UnknownFunction) {
-        let known = gateway.broker.function_names();
-        hint(&mut response, &unknown_function(&target.function, &known));
+        hint(
+            &mut response,
+            &unknown_function(&target.function, &gateway.broker),
+        );
     }
     response
 }

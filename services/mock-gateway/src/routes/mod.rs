@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
 
-use crate::broker::Answer;
+use crate::broker::{Answer, Broker};
 use crate::outcome::header_text;
 
 const GENERATION: HeaderName = HeaderName::from_static("x-longshore-generation");
@@ -80,10 +80,12 @@ fn hint(response: &mut Response, text: &str) {
 }
 
 /// What to say to somebody who names a function that is not there.
-fn unknown_function(name: &str, known: &[String]) -> String {
-    if known.is_empty() {
-        format!("no function `{name}`; there is none at all yet")
-    } else {
-        format!("no function `{name}`; there are: {}", known.join(", "))
+fn unknown_function(name: &str, broker: &Broker) -> String {
+    let known = broker.function_names();
+    let problems = broker.problems();
+    match (known.as_slice(), problems.first()) {
+        ([], None) => format!("no function `{name}`; there is none at all yet"),
+        ([], Some(problem)) => format!("no function `{name}`; there is none at all: {problem}"),
+        (known, _) => format!("no function `{name}`; there are: {}", known.join(", ")),
     }
 }
