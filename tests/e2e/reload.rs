@@ -1,23 +1,29 @@
 //! Edits, broken builds and crashes: what a running function lives through.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use e2e_tests::{Answer, Sandbox, Scratch};
 use serde_json::json;
 
-async fn until_answer(sandbox: &Sandbox, satisfied: impl Fn(&Answer) -> bool) -> Result<Answer> {
+async fn until_answer(
+    sandbox: &Sandbox,
+    scratch: &Scratch,
+    satisfied: impl Fn(&Answer) -> bool,
+) -> Result<Answer> {
     sandbox
-        .until(&sandbox.gateway("/lambda/probe"), satisfied)
+        .until(
+            &sandbox.gateway(&format!("/lambda/{}", scratch.function())),
+            satisfied,
+        )
         .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_is_served_while_an_older_request_gets_its_answer() -> Result<()> {
-    let scratch = Scratch::new("one")?;
-    let sandbox = Sandbox::of_workspace(scratch.workspace(), BTreeMap::new()).await?;
-    let first = sandbox.invoke("probe", &json!({})).await?;
+    let scratch = Scratch::new("probe-edited", "one")?;
+    let sandbox = Sandbox::of_workspace(scratch.workspace()).await?;
+    let first = sandbox.invoke(scratch.function(), &json!({})).await?;
     assert_eq!(
         (first.body.as_str(), first.header("x-longshore-generation")),
         ("one", "1"),
@@ -25,9 +31,9 @@ async fn an_edit_is_served_while_an_older_request_gets_its_answer() -> Result<()
     );
 
     let sleeping = json!({"sleep_ms": 3000});
-    let (in_flight, edited) = tokio::join!(sandbox.invoke("probe", &sleeping), async {
+    let (in_flight, edited) = tokio::join!(sandbox.invoke(scratch.function(), &sleeping), async {
         scratch.write("two")?;
-        until_answer(&sandbox, |answer| answer.body == "two").await
+        until_answer(&sandbox, &scratch, |answer| answer.body == "two").await
     });
     let (in_flight, edited) = (in_flight?, edited?);
     assert_eq!(
@@ -44,11 +50,11 @@ async fn an_edit_is_served_while_an_older_request_gets_its_answer() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_build_never_takes_the_function_down() -> Result<()> {
-    let scratch = Scratch::new("good")?;
-    let sandbox = Sandbox::of_workspace(scratch.workspace(), BTreeMap::new()).await?;
-    sandbox.invoke("probe", &json!({})).await?;
+    let scratch = Scratch::new("probe-broken", "good")?;
+    let sandbox = Sandbox::of_workspace(scratch.workspace()).await?;
+    sandbox.invoke(scratch.function(), &json!({})).await?;
     scratch.break_it()?;
-    let stale = until_answer(&sandbox, |answer| {
+    let stale = until_answer(&sandbox, &scratch, |answer| {
         answer.header("x-longshore-build") == "failed"
     })
     .await?;
@@ -63,17 +69,17 @@ async fn a_broken_build_never_takes_the_function_down() -> Result<()> {
     assert!(functions.body.contains("NoSuchType"), "{functions:?}");
 
     scratch.write("mended")?;
-    let mended = until_answer(&sandbox, |answer| answer.body == "mended").await?;
+    let mended = until_answer(&sandbox, &scratch, |answer| answer.body == "mended").await?;
     assert_eq!(mended.header("x-longshore-build"), "", "{mended:?}");
     sandbox.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_never_built_answers_with_the_compilers_words() -> Result<()> {
-    let scratch = Scratch::new("never")?;
+    let scratch = Scratch::new("probe-never-built", "never")?;
     scratch.break_it()?;
-    let sandbox = Sandbox::of_workspace(scratch.workspace(), BTreeMap::new()).await?;
-    let answer = sandbox.invoke("probe", &json!({})).await?;
+    let sandbox = Sandbox::of_workspace(scratch.workspace()).await?;
+    let answer = sandbox.invoke(scratch.function(), &json!({})).await?;
     assert_eq!(
         (answer.status.as_u16(), answer.header("x-longshore-build")),
         (502, "failed"),
@@ -85,10 +91,12 @@ async fn a_function_that_never_built_answers_with_the_compilers_words() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_is_told_to_its_caller_alone() -> Result<()> {
-    let scratch = Scratch::new("up")?;
-    let sandbox = Sandbox::of_workspace(scratch.workspace(), BTreeMap::new()).await?;
-    sandbox.invoke("probe", &json!({})).await?;
-    let crashed = sandbox.invoke("probe", &json!({"exit": 3})).await?;
+    let scratch = Scratch::new("probe-crashing", "up")?;
+    let sandbox = Sandbox::of_workspace(scratch.workspace()).await?;
+    sandbox.invoke(scratch.function(), &json!({})).await?;
+    let crashed = sandbox
+        .invoke(scratch.function(), &json!({"exit": 3}))
+        .await?;
     assert_eq!(crashed.status, 502, "{crashed:?}");
     assert_eq!(crashed.json()?, json!({"message": "Internal server error"}));
     assert!(
@@ -99,7 +107,7 @@ async fn a_crash_is_told_to_its_caller_alone() -> Result<()> {
     );
 
     let begun = Instant::now();
-    let next = sandbox.invoke("probe", &json!({})).await?;
+    let next = sandbox.invoke(scratch.function(), &json!({})).await?;
     assert_eq!(
         (next.status.as_u16(), next.body.as_str()),
         (200, "up"),
@@ -111,23 +119,25 @@ async fn a_crash_is_told_to_its_caller_alone() -> Result<()> {
         begun.elapsed()
     );
 
-    let panicked = sandbox.invoke("probe", &json!({"panic": true})).await?;
+    let panicked = sandbox
+        .invoke(scratch.function(), &json!({"panic": true}))
+        .await?;
     assert_eq!(panicked.status, 502, "{panicked:?}");
     sandbox.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_under_load_lose_nothing() -> Result<()> {
-    let scratch = Scratch::new("edit 0")?;
-    let sandbox = Sandbox::of_workspace(scratch.workspace(), BTreeMap::new()).await?;
-    sandbox.invoke("probe", &json!({})).await?;
+    let scratch = Scratch::new("probe-loaded", "edit 0")?;
+    let sandbox = Sandbox::of_workspace(scratch.workspace()).await?;
+    sandbox.invoke(scratch.function(), &json!({})).await?;
     let load = async {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         let mut answered = 0_u32;
         let url = sandbox.gateway("/_longshore/functions");
         loop {
             tick.tick().await;
-            let answer = sandbox.invoke("probe", &json!({})).await?;
+            let answer = sandbox.invoke(scratch.function(), &json!({})).await?;
             ensure!(
                 answer.status == 200,
                 "lost after {answered}: {answer:?}, {:?}",
@@ -142,7 +152,10 @@ async fn edits_under_load_lose_nothing() -> Result<()> {
     let edits = async {
         for edit in 1..=3 {
             scratch.write(&format!("edit {edit}"))?;
-            until_answer(&sandbox, |answer| answer.body == format!("edit {edit}")).await?;
+            until_answer(&sandbox, &scratch, |answer| {
+                answer.body == format!("edit {edit}")
+            })
+            .await?;
         }
         Ok::<_, anyhow::Error>(())
     };
@@ -155,17 +168,17 @@ async fn edits_under_load_lose_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_run_side_by_side() -> Result<()> {
-    let scratch = Scratch::new("wide")?;
-    let sandbox = Sandbox::of_workspace(scratch.workspace(), BTreeMap::new()).await?;
-    sandbox.invoke("probe", &json!({})).await?;
+    let scratch = Scratch::new("probe-wide", "wide")?;
+    let sandbox = Sandbox::of_workspace(scratch.workspace()).await?;
+    sandbox.invoke(scratch.function(), &json!({})).await?;
     let begun = Instant::now();
     let sleep = json!({"sleep_ms": 1000});
     let answers = tokio::join!(
-        sandbox.invoke("probe", &sleep),
-        sandbox.invoke("probe", &sleep),
-        sandbox.invoke("probe", &sleep),
-        sandbox.invoke("probe", &sleep),
-        sandbox.invoke("probe", &sleep),
+        sandbox.invoke(scratch.function(), &sleep),
+        sandbox.invoke(scratch.function(), &sleep),
+        sandbox.invoke(scratch.function(), &sleep),
+        sandbox.invoke(scratch.function(), &sleep),
+        sandbox.invoke(scratch.function(), &sleep),
     );
     let took = begun.elapsed();
     for answer in [answers.0?, answers.1?, answers.2?, answers.3?, answers.4?] {

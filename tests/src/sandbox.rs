@@ -68,24 +68,21 @@ impl Sandbox {
     /// # Errors
     /// If a service cannot start.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::of_workspace(&repository(), BTreeMap::new()).await
+        Self::of_workspace(&repository()).await
     }
 
-    /// The functions of another workspace, with these variables for them.
+    /// The functions of another workspace.
     ///
     /// # Errors
     /// If a service cannot start.
-    pub async fn of_workspace(
-        workspace: &Path,
-        function_env: BTreeMap<String, String>,
-    ) -> anyhow::Result<Self> {
+    pub async fn of_workspace(workspace: &Path) -> anyhow::Result<Self> {
         let fixtures = TempDir::new()?;
         std::fs::copy(
             repository().join("fixtures/data/sample.ndjson"),
             fixtures.path().join("sample.ndjson"),
         )?;
         let shutdown = Shutdown::new();
-        let settings = settings(workspace, fixtures.path(), function_env);
+        let settings = settings(workspace, fixtures.path());
         let stack = Stack::start(settings, Parts::ALL, shutdown.clone()).await?;
         let addresses = *stack.addresses();
         let sandbox = Self {
@@ -282,7 +279,7 @@ fn target_dir() -> PathBuf {
         .join("functions")
 }
 
-fn settings(workspace: &Path, fixtures: &Path, function_env: BTreeMap<String, String>) -> Settings {
+fn settings(workspace: &Path, fixtures: &Path) -> Settings {
     Settings {
         host: Ipv4Addr::LOCALHOST.into(),
         gateway_port: 0,
@@ -309,6 +306,10 @@ fn settings(workspace: &Path, fixtures: &Path, function_env: BTreeMap<String, St
         region: "us-east-1".into(),
         log: "info".into(),
         log_format: LogFormat::Text,
-        function_env,
+        // The port is not known yet; the name leads to whichever it will be.
+        function_env: BTreeMap::from([(
+            "DESTINATION_URL".into(),
+            "http://api_destination:5005/mock/destination".into(),
+        )]),
     }
 }

@@ -7,13 +7,15 @@ use tempfile::TempDir;
 
 use crate::sandbox::repository;
 
-/// A Cargo workspace in a temporary folder, with the function `probe`.
+/// A Cargo workspace in a temporary folder, with one function.
 ///
-/// `probe` answers the text of its source's `VERSION`; `{"sleep_ms": n}` makes it wait
+/// The function has a name of its own, as all workspaces build into one target folder. It
+/// answers the text of its source's `VERSION`; `{"sleep_ms": n}` makes it wait
 /// first, `{"exit": n}` ends its process, `{"panic": true}` panics.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
+    function: &'static str,
 }
 
 const SOURCE: &str = r#"use lambda_runtime::{LambdaEvent, Error, run, service_fn};
@@ -43,7 +45,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
 "#;
 
 const MANIFEST: &str = r#"[package]
-name = "probe"
+name = "@NAME@"
 version = "0.0.0"
 edition = "2024"
 
@@ -57,14 +59,14 @@ timeout = 20
 "#;
 
 impl Scratch {
-    /// A workspace whose function answers `version`. Its lock file is this repository's, so
+    /// A workspace whose function has this name and answers `version`. Its lock file is this repository's, so
     /// that it builds from the same crates.
     ///
     /// # Errors
     /// If files cannot be written.
-    pub fn new(version: &str) -> anyhow::Result<Self> {
+    pub fn new(function: &'static str, version: &str) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
-        let scratch = Self { folder };
+        let scratch = Self { folder, function };
         std::fs::create_dir_all(scratch.workspace().join("handlers/probe/src"))?;
         std::fs::write(
             scratch.workspace().join("Cargo.toml"),
@@ -72,7 +74,7 @@ impl Scratch {
         )?;
         std::fs::write(
             scratch.workspace().join("handlers/probe/Cargo.toml"),
-            MANIFEST,
+            MANIFEST.replace("@NAME@", function),
         )?;
         std::fs::copy(
             repository().join("Cargo.lock"),
@@ -87,6 +89,12 @@ impl Scratch {
     #[must_use]
     pub fn workspace(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The function's name.
+    #[must_use]
+    pub fn function(&self) -> &'static str {
+        self.function
     }
 
     fn source(&self) -> PathBuf {

@@ -13,7 +13,6 @@ use function_supervisor::{FunctionTable, Supervisor};
 use service_runtime::{Shutdown, bind};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -92,7 +91,7 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct Stack {
     addresses: Addresses,
-    functions: Option<watch::Receiver<Arc<FunctionTable>>>,
+    supervisor: Option<Supervisor>,
     tasks: JoinSet<anyhow::Result<()>>,
     shutdown: Shutdown,
     /// Removed, with the objects in it, once everything has ended.
@@ -217,13 +216,13 @@ impl Stack {
             let stop = back_stop.clone().cancelled_owned();
             tasks.spawn(async move { Ok(mock_destination::run(listener, config, stop).await?) });
         }
-        let mut functions = None;
+        let mut running_supervisor = None;
         if let Some(listener) = listeners.gateway {
             let proxy = start_egress_proxy(&addresses, &back_stop, &mut tasks).await?;
             let config = gateway_config(&settings, &addresses, proxy);
             let (supervisor, supervision) =
                 function_supervisor::start(supervisor_config(&settings))?;
-            functions = Some(supervisor.functions());
+            running_supervisor = Some(supervisor.clone());
             tasks.spawn(run_gateway(
                 listener,
                 config,
@@ -239,7 +238,7 @@ impl Stack {
         }
         Ok(Self {
             addresses,
-            functions,
+            supervisor: running_supervisor,
             tasks,
             shutdown,
             _ephemeral: ephemeral,
@@ -252,16 +251,13 @@ impl Stack {
         &self.addresses
     }
 
-    /// The function table once the workspace was read; `None` without a gateway, or if it
-    /// took too long.
+    /// The function table once the workspace was read; `None` without a gateway, or if
+    /// draining began first.
     pub async fn functions_declared(&self) -> Option<Arc<FunctionTable>> {
-        let mut functions = self.functions.clone()?;
-        let read =
-            functions.wait_for(|table| !table.functions.is_empty() || !table.problems.is_empty());
-        tokio::select! {
-            read = tokio::time::timeout(METADATA_WITHIN, read) => read.ok()?.ok().map(|table| Arc::clone(&table)),
-            () = self.shutdown.draining() => None,
-        }
+        let supervisor = self.supervisor.as_ref()?;
+        workspace_read(supervisor, &self.shutdown)
+            .await
+            .then(|| Arc::clone(&supervisor.functions().borrow()))
     }
 
     /// Waits until every service has ended. A service that fails drains the others.
@@ -289,7 +285,23 @@ async fn run_gateway(
     ended: CancellationToken,
 ) -> anyhow::Result<()> {
     let _ended = ended.drop_guard();
+    // Connections wait in the listener's queue: a function is never unknown only because
+    // its workspace was not read yet.
+    workspace_read(&supervisor, &shutdown).await;
     Ok(mock_gateway::run(listener, supervisor, config, shutdown).await?)
+}
+
+/// Waits for the workspace's metadata; false if draining began first.
+async fn workspace_read(supervisor: &Supervisor, shutdown: &Shutdown) -> bool {
+    tokio::select! {
+        read = tokio::time::timeout(METADATA_WITHIN, supervisor.loaded()) => {
+            if read.is_err() {
+                tracing::warn!(after = ?METADATA_WITHIN, "cargo still reads the workspace; functions are unknown until then");
+            }
+            true
+        }
+        () = shutdown.draining() => false,
+    }
 }
 
 /// Functions reach `fake_s3` and `api_destination` through a proxy of ours: the names

@@ -1,6 +1,7 @@
 //! Logs: to standard error, for people or as JSON lines, filtered as `RUST_LOG` would.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
@@ -64,7 +65,8 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogsError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_target(false);
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
     let set = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
