@@ -90,7 +90,7 @@ mod tests {
     use crate::testing;
 
     #[test]
-    fn reserved_names_win_and_own_variables_beat_the_gateways() {
+    fn reserved_names_win_and_the_gateways_variables_beat_the_functions_own() {
         let mut artifact = testing::artifact("demo", 1);
         let env = &mut artifact.function.settings.env;
         for (name, value) in [
@@ -118,7 +118,7 @@ mod tests {
         .collect();
         for (name, expected) in [
             ("AWS_REGION", Some("us-east-1")),
-            ("AWS_ENDPOINT_URL", Some("http://mine")),
+            ("AWS_ENDPOINT_URL", Some("http://gateway")),
             ("AWS_LAMBDA_MAX_CONCURRENCY", None),
             ("MINE", Some("1")),
             ("SHARED", Some("2")),
