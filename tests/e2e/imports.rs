@@ -52,7 +52,7 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
         .manifest_path(manifest)
         .no_deps()
         .exec()
-        .unwrap();
+        .expect("cargo metadata");
     let normal = |package: &cargo_metadata::Package| {
         let dependencies = package.dependencies.iter();
         dependencies

@@ -1,5 +1,7 @@
 //! The program from outside: what it prints, how it exits, that nothing outlives it.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be prepared fails the test")]
+
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
