@@ -115,18 +115,21 @@ impl Program {
             // Peers reach loopback themselves, whatever the machine's proxy is.
             .env("NO_PROXY", "127.0.0.1,localhost")
             .env("no_proxy", "127.0.0.1,localhost");
-        // `cargo run` tells us about ourselves; the scratch builds must not hear it.
+        // `cargo run` tells us about ourselves: the scratch builds must not hear it.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            let ours = [
+            let unwanted = [
                 "CARGO_PKG_",
                 "CARGO_MANIFEST_",
                 "CARGO_BIN_",
                 "CARGO_CRATE_",
+                // Neither tool is to be set up by whoever measures.
+                "LONGSHORE_",
+                "CARGO_LAMBDA_",
             ];
             if text == "CARGO"
                 || text == "LD_LIBRARY_PATH"
-                || ours.iter().any(|prefix| text.starts_with(prefix))
+                || unwanted.iter().any(|prefix| text.starts_with(prefix))
             {
                 command.env_remove(&name);
             }

@@ -30,6 +30,14 @@ impl Tool {
         }
     }
 
+    /// How it is told to build with the release profile.
+    fn release(self) -> &'static [&'static str] {
+        match self {
+            Self::Longshore => &["--profile", "release"],
+            Self::CargoLambda => &["--release"],
+        }
+    }
+
     /// The column's heading.
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -130,7 +138,7 @@ impl Server {
             ],
         };
         if profile == Profile::Release {
-            args.push("--release".to_owned());
+            args.extend(tool.release().iter().map(|&arg| arg.to_owned()));
         }
         args.extend(extra.iter().map(|&arg| arg.to_owned()));
         let spawned = Instant::now();
