@@ -1,7 +1,7 @@
 //! Which functions a change concerns. Pure: changed paths and the package graph in, a
 //! verdict out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use app_model::{AppModel, Function, FunctionName, FunctionSource};
@@ -40,8 +40,16 @@ pub(crate) fn needs_reload(model: &AppModel, changes: &Changes) -> bool {
         })
 }
 
-/// The functions that `changes` concern.
-pub(crate) fn affected(workspace: &Workspace, changes: &Changes) -> BTreeSet<FunctionName> {
+/// The local files that a function's binary was made of, as its last build told.
+pub(crate) type Inputs = BTreeMap<FunctionName, BTreeSet<PathBuf>>;
+
+/// The functions that `changes` concern: by the packages they are made of, and by files
+/// outside of those that `inputs` names (`include_str!("../../fixtures/x.json")`).
+pub(crate) fn affected(
+    workspace: &Workspace,
+    inputs: &Inputs,
+    changes: &Changes,
+) -> BTreeSet<FunctionName> {
     let root_manifest = workspace.root.join("Cargo.toml");
     let all = changes.unknown
         || changes
@@ -54,6 +62,9 @@ pub(crate) fn affected(workspace: &Workspace, changes: &Changes) -> BTreeSet<Fun
         .values()
         .filter(|function| {
             changes.unknown
+                || inputs
+                    .get(&function.name)
+                    .is_some_and(|inputs| changes.files.iter().any(|path| inputs.contains(path)))
                 || match &function.source {
                     FunctionSource::Cargo(target) => {
                         all || target.manifest_path.parent().is_some_and(|dir| {
@@ -182,6 +193,8 @@ mod tests {
     #[test]
     fn a_change_concerns_its_package_and_all_that_need_it() {
         let workspace = workspace();
+        let solo: FunctionName = "solo".parse().unwrap();
+        let inputs = Inputs::from([(solo, BTreeSet::from(["/ws/fixtures/table.json".into()]))]);
         for (path, reload, expected) in [
             ("/ws/handlers/demo/src/lib.rs", false, "demo"),
             ("/ws/handlers/demo/data/table.json", false, "demo"),
@@ -197,6 +210,7 @@ mod tests {
             ("/ws/handlers/demo/local.env", true, "demo"),
             ("/ws/handlers/new/Cargo.toml", true, ""),
             ("/ws/legacy/app.py", false, "old"),
+            ("/ws/fixtures/table.json", false, "solo"),
             ("/ws/README.md", false, ""),
             ("/ws/handlers/demonstration/src/lib.rs", false, ""),
         ] {
@@ -204,7 +218,7 @@ mod tests {
                 files: BTreeSet::from([path.into()]),
                 ..Changes::default()
             };
-            let functions = affected(&workspace, &changes);
+            let functions = affected(&workspace, &inputs, &changes);
             let names: Vec<&str> = functions.iter().map(FunctionName::as_str).collect();
             assert_eq!(names.join(" "), expected, "{path}");
             assert_eq!(needs_reload(&workspace.model, &changes), reload, "{path}");
@@ -213,18 +227,18 @@ mod tests {
 
     #[test]
     fn folders_reload_and_a_gap_concerns_everything() {
-        let workspace = workspace();
+        let (workspace, inputs) = (workspace(), Inputs::new());
         let folder = Changes {
             folders: BTreeSet::from(["/ws/handlers/new".into()]),
             ..Changes::default()
         };
         assert!(needs_reload(&workspace.model, &folder));
-        assert!(affected(&workspace, &folder).is_empty());
+        assert!(affected(&workspace, &inputs, &folder).is_empty());
         let gap = Changes {
             unknown: true,
             ..Changes::default()
         };
         assert!(needs_reload(&workspace.model, &gap));
-        assert_eq!(affected(&workspace, &gap).len(), 4);
+        assert_eq!(affected(&workspace, &inputs, &gap).len(), 4);
     }
 }

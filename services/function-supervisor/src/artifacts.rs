@@ -206,3 +206,47 @@ fn same_bytes(left: &Path, right: &Path) -> io::Result<bool> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_other_bytes_are_set_aside_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ArtifactStore::open(dir.path()).unwrap();
+        let name: FunctionName = "hello".parse().unwrap();
+        let source = dir.path().join("built");
+        let mut current = None;
+        for (bytes, generation) in [
+            ("one", Some(1)),
+            ("one", None),
+            ("two", Some(2)),
+            ("longer", Some(3)),
+        ] {
+            // Written anew each time, as a linker does.
+            fs::write(dir.path().join("new"), bytes).unwrap();
+            fs::rename(dir.path().join("new"), &source).unwrap();
+            let binary = match set_aside(&source, &store.folder(&name), current.as_ref()).unwrap() {
+                SetAside::Same(binary) => {
+                    assert_eq!(generation, None, "{bytes}");
+                    binary
+                }
+                SetAside::New(incoming) => {
+                    let generation = Generation(generation.expect("the bytes are others"));
+                    store.adopt(&name, incoming, generation).unwrap()
+                }
+            };
+            assert_eq!(fs::read_to_string(&binary.path).unwrap(), bytes);
+            assert_ne!(
+                fs::metadata(&binary.path).unwrap().ino(),
+                fs::metadata(&source).unwrap().ino()
+            );
+            // Unchanged: not even read.
+            let again = set_aside(&source, &store.folder(&name), Some(&binary)).unwrap();
+            assert!(matches!(again, SetAside::Same(same) if same == binary));
+            current = Some(binary);
+        }
+        assert_eq!(fs::read_dir(store.folder(&name)).unwrap().count(), 3);
+    }
+}

@@ -2,7 +2,7 @@
 //! binary is done is published while others still compile or fail.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use app_model::{CargoTarget, FunctionName};
@@ -56,6 +56,8 @@ pub(crate) enum BuildEnd {
 pub(crate) struct Built {
     pub(crate) function: FunctionName,
     pub(crate) binary: SetAside,
+    /// The local files it was made of, `include_str!` and the like included.
+    pub(crate) inputs: BTreeSet<PathBuf>,
 }
 
 /// Runs cargo; what is done goes to `built` at once.
@@ -118,6 +120,7 @@ pub(crate) async fn build(
 
 /// Every function of the request is named even when one changed: cargo chooses features
 /// for the named packages together, and another choice would compile dependencies anew.
+/// Packages are named by id: a dependency may have the name of a function.
 fn arguments(request: &BuildRequest) -> Vec<String> {
     let mut arguments: Vec<String> = [
         "build",
@@ -134,7 +137,7 @@ fn arguments(request: &BuildRequest) -> Vec<String> {
     let packages: BTreeSet<&str> = request
         .functions
         .values()
-        .map(|function| function.target.package.as_str())
+        .map(|function| function.package_id.as_str())
         .collect();
     for package in packages {
         arguments.extend(["--package".to_owned(), package.to_owned()]);
@@ -205,12 +208,22 @@ impl Run {
     async fn hand_on(&mut self, function: FunctionName, target: BuildTarget, executable: PathBuf) {
         let copied = tokio::task::spawn_blocking(move || {
             set_aside(&executable, &target.folder, target.current.as_ref())
+                .map(|binary| (binary, inputs_of(&executable)))
                 .map_err(|error| format!("cannot set {} aside: {error}", executable.display()))
         });
         match copied.await {
-            Ok(Ok(binary)) => {
+            Ok(Ok((binary, inputs))) => {
                 // Nobody listens only when the supervisor stops.
-                if self.built.send(Built { function, binary }).await.is_err() {
+                if self
+                    .built
+                    .send(Built {
+                        function,
+                        binary,
+                        inputs,
+                    })
+                    .await
+                    .is_err()
+                {
                     tracing::debug!("a build ended after its supervisor");
                 }
             }
@@ -255,6 +268,44 @@ impl Run {
         }
         BuildEnd::Finished(self.failed)
     }
+}
+
+/// The files that cargo says `executable` was made of: it writes them beside it, as a rule
+/// for make. None when it does not.
+fn inputs_of(executable: &Path) -> BTreeSet<PathBuf> {
+    match std::fs::read_to_string(executable.with_extension("d")) {
+        Ok(rule) => rule_inputs(&rule),
+        Err(error) => {
+            tracing::debug!(%error, "no dependency file beside a binary");
+            BTreeSet::new()
+        }
+    }
+}
+
+/// The right side of `output: input input…`, where a space in a name is `\\ `.
+fn rule_inputs(rule: &str) -> BTreeSet<PathBuf> {
+    let Some((_, inputs)) = rule.lines().next().and_then(|line| line.split_once(": ")) else {
+        return BTreeSet::new();
+    };
+    // No file name holds a NUL, so one can stand for an escaped space.
+    inputs
+        .replace("\\ ", "\0")
+        .split_whitespace()
+        .map(|name| without_detours(Path::new(&name.replace('\0', " "))))
+        .collect()
+}
+
+/// `/a/b/../c` as `/a/c`: how the path of an `include_str!` compares with a watched one.
+fn without_detours(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for component in path.components() {
+        if component == std::path::Component::ParentDir {
+            straight.pop();
+        } else {
+            straight.push(component);
+        }
+    }
+    straight
 }
 
 /// Whether an error stands in the way of `target`: it is in a package that `target` needs,
@@ -307,4 +358,34 @@ async fn read_text(mut stderr: impl AsyncRead + Unpin) -> String {
         }
     }
     String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_names_its_inputs() {
+        let inputs =
+            rule_inputs("/t/debug/a: /ws/a/src/main.rs /ws/a/src/../../my\\ data/x.json\n");
+        let expected = ["/ws/a/src/main.rs", "/ws/my data/x.json"].map(PathBuf::from);
+        assert_eq!(inputs, BTreeSet::from(expected));
+        assert_eq!(rule_inputs(""), BTreeSet::new());
+    }
+
+    #[test]
+    fn cargos_complaint_comes_without_its_progress() {
+        let stderr = "    Updating index\nerror: no matching package named `x` found\nlocation searched: y\n";
+        assert_eq!(
+            cargo_errors(stderr),
+            "error: no matching package named `x` found\nlocation searched: y"
+        );
+    }
+
+    #[test]
+    fn endless_diagnostics_are_cut_at_a_character() {
+        let mut text = "é".repeat(MAX_DIAGNOSTICS_BYTES);
+        truncate(&mut text);
+        assert!(text.len() < MAX_DIAGNOSTICS_BYTES + 100 && text.contains("more errors follow"));
+    }
 }

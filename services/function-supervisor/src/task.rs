@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::affected::{Changes, affected, needs_reload};
+use crate::affected::{Changes, Inputs, affected, needs_reload};
 use crate::artifacts::ArtifactStore;
 use crate::build::{BuildEnd, BuildRequest, BuildTarget, Built, build};
 use crate::cargo::Cargo;
@@ -140,6 +140,8 @@ struct Work {
     /// Those of them whose newest source has not been built.
     dirty: BTreeSet<FunctionName>,
     dirty_since: Option<Instant>,
+    /// What the last build of each function was made of.
+    inputs: Inputs,
     build: Option<RunningBuild>,
     built: mpsc::Receiver<Built>,
     /// Kept so that `built` never closes.
@@ -171,6 +173,7 @@ impl Work {
             wanted: BTreeSet::new(),
             dirty: BTreeSet::new(),
             dirty_since: None,
+            inputs: Inputs::new(),
             build: None,
             built,
             built_sender,
@@ -266,6 +269,8 @@ impl Work {
                 for problem in &workspace.model.problems {
                     tracing::warn!(problem, "a declaration does not count");
                 }
+                self.inputs
+                    .retain(|name, _| workspace.model.functions.contains_key(name));
                 self.workspace = Some(workspace);
                 self.set_watch_roots();
                 if self.config.start == StartMode::Eager {
@@ -297,7 +302,7 @@ impl Work {
             return;
         };
         if !changes.is_empty() {
-            let concerned = affected(workspace, &changes);
+            let concerned = affected(workspace, &self.inputs, &changes);
             tracing::debug!(
                 files = changes.files.len(),
                 functions = concerned.len(),
@@ -444,6 +449,7 @@ impl Work {
             .build
             .as_ref()
             .map_or(Duration::ZERO, |build| build.since.elapsed());
+        self.inputs.insert(built.function.clone(), built.inputs);
         let new = self
             .slots
             .built(&built.function, built.binary, built_in, &mut self.store);

@@ -341,3 +341,105 @@ pub(crate) async fn probe(root: &Path, state_dir: &Path) -> Result<(), String> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Long enough for an event on a busy machine.
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    async fn next(watch: &mut SourceWatch) -> Noticed {
+        tokio::time::timeout(DEADLINE, watch.noticed())
+            .await
+            .expect("noticed in time")
+    }
+
+    fn watched(root: &Path) -> SourceWatch {
+        let mut watch = SourceWatch::off();
+        watch
+            .set_roots(
+                BTreeSet::from([root.to_owned()]),
+                BTreeSet::from([root.join("target")]),
+            )
+            .unwrap();
+        watch
+    }
+
+    #[tokio::test]
+    async fn a_probe_says_whether_events_arrive() {
+        let root = tempfile::tempdir().unwrap();
+        let state = root.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        assert_eq!(probe(root.path(), &state).await, Ok(()));
+        assert_eq!(
+            std::fs::read_dir(&state).unwrap().count(),
+            0,
+            "nothing is left behind"
+        );
+        let error = probe(&root.path().join("gone"), &state).await.unwrap_err();
+        assert!(!error.is_empty());
+        assert_eq!(untrusted_filesystem(Path::new("/proc")), None);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_makes_everything_count_as_changed() {
+        let root = tempfile::tempdir().unwrap();
+        let mut watch = watched(root.path());
+        let (sender, events) = mpsc::channel(1);
+        watch.events = events;
+        let mut sink = EventSink {
+            sender,
+            overflow: Arc::clone(&watch.overflow),
+        };
+        let event = |name: &str| Ok(Event::new(EventKind::Any).add_path(root.path().join(name)));
+        use notify::EventHandler;
+        sink.handle_event(event("kept.rs"));
+        sink.handle_event(event("lost.rs"));
+        let Noticed::Changes(changes) = next(&mut watch).await else {
+            panic!("not broken")
+        };
+        assert!(changes.unknown, "{changes:?}");
+        sink.handle_event(event("later.rs"));
+        let Noticed::Changes(changes) = next(&mut watch).await else {
+            panic!("not broken")
+        };
+        let later = BTreeSet::from([root.path().join("later.rs")]);
+        assert_eq!((changes.unknown, changes.files), (false, later));
+        let too_many = notify::Error::new(notify::ErrorKind::MaxFilesWatch);
+        sink.handle_event(Err(too_many));
+        let Noticed::Broken(why) = next(&mut watch).await else {
+            panic!("broken")
+        };
+        assert!(why.contains("fs.inotify.max_user_watches"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn build_output_is_not_noticed_and_new_folders_are_watched() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("target/debug")).unwrap();
+        let mut watch = watched(root.path());
+        watch.start_native().unwrap();
+        std::fs::write(root.path().join("target/debug/out"), "x").unwrap();
+        std::fs::write(root.path().join("target/out"), "x").unwrap();
+        std::fs::write(root.path().join(".lib.rs.swp"), "x").unwrap();
+        let folder = root.path().join("handlers/new");
+        std::fs::create_dir_all(&folder).unwrap();
+        let Noticed::Changes(changes) = next(&mut watch).await else {
+            panic!("not broken")
+        };
+        assert_eq!(
+            changes.folders,
+            BTreeSet::from([root.path().join("handlers")])
+        );
+        assert_eq!(changes.files, BTreeSet::new());
+        let file = folder.join("lib.rs");
+        std::fs::write(&file, "x").unwrap();
+        while let Noticed::Changes(changes) = next(&mut watch).await {
+            if changes.files.contains(&file) {
+                return;
+            }
+        }
+        panic!("the new folder's file was never noticed");
+    }
+}
