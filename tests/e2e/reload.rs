@@ -114,7 +114,7 @@ async fn a_crash_is_told_to_its_caller_alone() -> Result<()> {
         "{next:?}"
     );
     assert!(
-        begun.elapsed() < Duration::from_secs(2),
+        begun.elapsed() < Duration::from_secs(5),
         "took {:?}",
         begun.elapsed()
     );
@@ -185,7 +185,8 @@ async fn requests_run_side_by_side() -> Result<()> {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     assert!(
-        took < Duration::from_secs(3),
+        // One after the other they would take this long at the least.
+        took < Duration::from_secs(5),
         "five times 1 s took {took:?}"
     );
     sandbox.stop().await

@@ -65,7 +65,7 @@ settings! {
     AWS_ENDPOINT_URL: "aws-endpoint-url", "LONGSHORE_AWS_ENDPOINT_URL", "URL", "", "AWS endpoint that functions get; default: this stack's own.";
     POLLER_URL: "poller-url", "LONGSHORE_POLLER_URL", "URL", "", "Where the destination passes status reports on; default: this stack's poller.";
     REGION: "region", "LONGSHORE_REGION", "REGION", "us-east-1", "AWS region of functions and buckets.";
-    LOG: "log", "LONGSHORE_LOG", "FILTER", "info", "What is logged, as in info,mock_gateway=debug.";
+    LOG: "log", "LONGSHORE_LOG", "FILTER", "info,s3s=off", "What is logged, as in info,mock_gateway=debug.";
     LOG_FORMAT: "log-format", "LONGSHORE_LOG_FORMAT", "text|json", "text", "How log lines look.";
 }
 

@@ -69,6 +69,9 @@ pub async fn run(
     let drain = config.drain;
     let functions = supervisor.functions();
     let broker = Broker::new(config, Arc::new(supervisor));
+    // What is known already is known before the first request.
+    let known = functions.borrow().clone();
+    broker.take_in(&known);
     let mut tasks = JoinSet::new();
     tasks.spawn(broker.clone().follow(functions.clone()));
 
