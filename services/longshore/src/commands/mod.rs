@@ -1,6 +1,8 @@
 //! One file for each subcommand.
 
+pub mod build;
 pub mod doctor;
 pub mod invoke;
 pub mod new;
 pub mod serve;
+pub mod verify;
