@@ -69,7 +69,8 @@ impl Site {
         Config {
             workspace_dir: self.dir.path().to_owned(),
             handlers_dir: "handlers".into(),
-            target_dir: None,
+            // Of its own, wherever CARGO_TARGET_DIR points: every site has a `hello`.
+            target_dir: Some(self.path("target")),
             state_dir: self.path(".longshore"),
             cargo: "cargo".into(),
             profile: Profile::Dev,
