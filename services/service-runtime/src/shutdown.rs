@@ -59,24 +59,30 @@ impl Shutdown {
     }
 
     /// Turns SIGINT and SIGTERM into [`drain`](Self::drain), then [`kill`](Self::kill).
-    /// Never returns; the caller owns the task that runs it.
+    ///
+    /// The handlers are in place when this returns, so that no signal finds the process
+    /// unprepared once it has said that it is up. The future never ends; the caller owns
+    /// the task that runs it.
     ///
     /// # Errors
     /// If the signal handlers cannot be installed.
-    pub async fn follow_signals(self) -> std::io::Result<()> {
+    pub fn follow_signals(&self) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        loop {
-            tokio::select! {
-                received = interrupt.recv() => if received.is_none() { std::future::pending::<()>().await },
-                received = terminate.recv() => if received.is_none() { std::future::pending::<()>().await },
+        let shutdown = self.clone();
+        Ok(async move {
+            loop {
+                tokio::select! {
+                    received = interrupt.recv() => if received.is_none() { std::future::pending::<()>().await },
+                    received = terminate.recv() => if received.is_none() { std::future::pending::<()>().await },
+                }
+                if shutdown.drain.is_cancelled() {
+                    shutdown.kill();
+                } else {
+                    shutdown.drain();
+                }
             }
-            if self.drain.is_cancelled() {
-                self.kill();
-            } else {
-                self.drain();
-            }
-        }
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! `longshore up` and the services alone: start, tell the user, wait, drain.
 
+use anyhow::Context;
+
 use crate::banner;
 use crate::exit::Exit;
 use crate::settings::Settings;
@@ -21,7 +23,10 @@ pub async fn up(settings: Settings) -> anyhow::Result<Exit> {
 /// If a service cannot start or fails while it runs.
 pub async fn run(settings: Settings, parts: Parts) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::new();
-    let signals = tokio::spawn(shutdown.clone().follow_signals());
+    let signals = shutdown
+        .follow_signals()
+        .context("Ctrl-C cannot be listened for")?;
+    let signals = tokio::spawn(signals);
     let stack = Stack::start(settings.clone(), parts, shutdown.clone()).await?;
     print!("{}", banner::services(stack.addresses(), &settings));
     if let Some(functions) = stack.functions_declared().await {
