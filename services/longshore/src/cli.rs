@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use function_package::Architecture;
 use service_runtime::init_logs;
 
-use crate::commands::{doctor, invoke, new, serve};
+use crate::commands::build::BuildOptions;
+use crate::commands::verify::VerifyOptions;
+use crate::commands::{build, doctor, invoke, new, serve, sync_fixtures, verify};
 use crate::env::ProcessEnvironment;
 use crate::exit::Exit;
 use crate::settings::{Flags, Settings};
@@ -53,6 +56,33 @@ enum Command {
         /// The new function's name: lowercase letters, digits and hyphens.
         name: String,
     },
+    /// Package functions for Lambda: build/<handler>.zip, with a manifest beside it.
+    Build {
+        /// The functions; `demo`, `demo.rs` and `handlers/demo` are the same one.
+        handlers: Vec<String>,
+        /// All functions.
+        #[arg(long, conflicts_with = "handlers")]
+        all: bool,
+        /// The processor to build for: x86_64 or arm64.
+        #[arg(long, value_name = "ARCHITECTURE", default_value = "x86_64")]
+        arch: Architecture,
+        /// A file or folder to pack as well, relative to the workspace; may be repeated.
+        #[arg(long, value_name = "PATH")]
+        include: Vec<PathBuf>,
+        /// Where packages go, relative to the workspace.
+        #[arg(long, value_name = "DIR", default_value = "build")]
+        out: PathBuf,
+    },
+    /// Check a package against its manifest, Lambda's rules and a rebuild of its source.
+    Verify {
+        /// The package; its manifest is beside it.
+        zip: PathBuf,
+        /// Check what is there, and do not build the function again.
+        #[arg(long)]
+        no_rebuild: bool,
+    },
+    /// Keep a bucket of another S3, such as LocalStack, in step with the fixtures folder.
+    SyncFixtures,
     /// Say what this machine has, what it lacks and how to get it.
     Doctor,
 }
@@ -96,6 +126,30 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Poller => serve::run(settings, Parts::POLLER).await,
             Command::Invoke { function, data } => invoke::run(&settings, function, data).await,
             Command::New { name } => new::run(&settings, name),
+            Command::Build {
+                handlers,
+                all,
+                arch,
+                include,
+                out,
+            } => {
+                let options = BuildOptions {
+                    handlers: handlers.clone(),
+                    all: *all,
+                    architecture: *arch,
+                    include: include.clone(),
+                    out: out.clone(),
+                };
+                build::run(&settings, &options).await
+            }
+            Command::Verify { zip, no_rebuild } => {
+                let options = VerifyOptions {
+                    zip: zip.clone(),
+                    rebuild: !no_rebuild,
+                };
+                verify::run(&settings, &options).await
+            }
+            Command::SyncFixtures => sync_fixtures::run(&settings).await,
             Command::Doctor => Ok(doctor::run(&settings).await),
         }
     })

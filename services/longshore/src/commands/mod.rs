@@ -5,4 +5,5 @@ pub mod doctor;
 pub mod invoke;
 pub mod new;
 pub mod serve;
+pub mod sync_fixtures;
 pub mod verify;

@@ -41,7 +41,10 @@ const LIST: &str = "fixtures-in-bucket";
 /// that does not answer is asked again.
 pub async fn run(settings: &Settings) -> anyhow::Result<Exit> {
     let shutdown = Shutdown::new();
-    let signals = tokio::spawn(shutdown.clone().follow_signals());
+    let signals = shutdown
+        .follow_signals()
+        .context("Ctrl-C cannot be listened for")?;
+    let signals = tokio::spawn(signals);
     let mut mirror = Mirror::open(settings)?;
     let mut rounds = tokio::time::interval(EVERY);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -95,7 +98,10 @@ impl Mirror {
             None => format!("http://{}:{}", settings.host, settings.aws_port),
         };
         std::fs::create_dir_all(&settings.state_dir).with_context(|| {
-            format!("cannot make the state folder {}", settings.state_dir.display())
+            format!(
+                "cannot make the state folder {}",
+                settings.state_dir.display()
+            )
         })?;
         let list = settings.state_dir.join(LIST);
         let held = match std::fs::read_to_string(&list) {
@@ -120,7 +126,10 @@ impl Mirror {
 
     /// One look at the folder, and what follows from it.
     async fn round(&mut self) -> anyhow::Result<()> {
-        if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+        if self
+            .looked
+            .is_none_or(|looked| looked.elapsed() >= LOOK_EVERY)
+        {
             if !self.bucket.exists().await? {
                 self.forget();
                 self.bucket.create().await?;
@@ -132,8 +141,12 @@ impl Mirror {
             .await
             .context("reading the fixtures folder panicked")?
             .with_context(|| format!("cannot read {}", self.folder.display()))?;
-        let gone: Vec<String> =
-            self.held.keys().filter(|key| !files.contains_key(*key)).cloned().collect();
+        let gone: Vec<String> = self
+            .held
+            .keys()
+            .filter(|key| !files.contains_key(*key))
+            .cloned()
+            .collect();
         for key in gone {
             self.bucket.delete(&key).await?;
             self.held.remove(&key);
@@ -192,7 +205,10 @@ fn scan(folder: &Path) -> io::Result<BTreeMap<String, Stamp>> {
             if metadata.is_dir() {
                 folders.push((entry.path(), format!("{key}/")));
             } else if metadata.is_file() {
-                let stamp = Stamp { bytes: metadata.len(), modified: metadata.modified()? };
+                let stamp = Stamp {
+                    bytes: metadata.len(),
+                    modified: metadata.modified()?,
+                };
                 files.insert(key, stamp);
             }
         }
@@ -212,7 +228,10 @@ impl Bucket {
         let url = Url::parse(endpoint)
             .and_then(|url| url.join(name))
             .with_context(|| format!("`{endpoint}` is not the URL of an AWS endpoint"))?;
-        ensure!(!url.cannot_be_a_base(), "`{endpoint}` is not the URL of an AWS endpoint");
+        ensure!(
+            !url.cannot_be_a_base(),
+            "`{endpoint}` is not the URL of an AWS endpoint"
+        );
         let client = Client::builder()
             .no_proxy()
             .timeout(ANSWER_WITHIN)
@@ -239,7 +258,8 @@ impl Bucket {
     }
 
     async fn delete(&self, key: &str) -> anyhow::Result<()> {
-        self.send(Method::DELETE, self.object(key), Vec::new()).await
+        self.send(Method::DELETE, self.object(key), Vec::new())
+            .await
     }
 
     fn object(&self, key: &str) -> Url {
@@ -251,7 +271,12 @@ impl Bucket {
     }
 
     async fn send(&self, method: Method, url: Url, body: Vec<u8>) -> anyhow::Result<()> {
-        let answer = self.client.request(method, url.clone()).body(body).send().await?;
+        let answer = self
+            .client
+            .request(method, url.clone())
+            .body(body)
+            .send()
+            .await?;
         let status = answer.status();
         ensure!(status.is_success(), "{url} answers {status}");
         Ok(())
@@ -285,9 +310,16 @@ mod tests {
             embedded.fixtures = folder.path().join("none");
             embedded.bucket = "another".into();
             let shutdown = Shutdown::new();
-            let stack = Stack::start(embedded, Parts::AWS_ENDPOINT, shutdown.clone()).await.unwrap();
+            let stack = Stack::start(embedded, Parts::AWS_ENDPOINT, shutdown.clone())
+                .await
+                .unwrap();
             let endpoint = format!("http://{}", stack.addresses().aws.unwrap());
-            Self { folder, endpoint, shutdown, stack }
+            Self {
+                folder,
+                endpoint,
+                shutdown,
+                stack,
+            }
         }
 
         fn mirror(&self) -> Mirror {
@@ -299,14 +331,23 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, text).unwrap();
             // As if it had been written a while ago.
-            let written = SystemTime::now() - Duration::from_secs(u64::try_from(text.len()).unwrap());
-            std::fs::File::options().write(true).open(path).unwrap().set_modified(written).unwrap();
+            let written =
+                SystemTime::now() - Duration::from_secs(u64::try_from(text.len()).unwrap());
+            std::fs::File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_modified(written)
+                .unwrap();
         }
 
         async fn object(&self, key: &str) -> Option<String> {
             let url = format!("{}/test-bucket/{key}", self.endpoint);
             let answer = reqwest::get(url).await.unwrap();
-            answer.status().is_success().then_some(answer.text().await.unwrap())
+            answer
+                .status()
+                .is_success()
+                .then_some(answer.text().await.unwrap())
         }
 
         async fn end(self) {
@@ -332,13 +373,19 @@ mod tests {
         let mut mirror = world.mirror();
         mirror.round().await.unwrap();
         assert_eq!(world.object("a%20b.ndjson").await.as_deref(), Some("{}\n"));
-        assert_eq!(world.object("deep/c.ndjson").await.as_deref(), Some("{\"c\": 1}\n"));
+        assert_eq!(
+            world.object("deep/c.ndjson").await.as_deref(),
+            Some("{\"c\": 1}\n")
+        );
         assert_eq!(world.object(".hidden").await, None);
 
         world.write("a b.ndjson", "{\"n\": 1}\n");
         std::fs::remove_file(world.folder.path().join("data/deep/c.ndjson")).unwrap();
         mirror.round().await.unwrap();
-        assert_eq!(world.object("a%20b.ndjson").await.as_deref(), Some("{\"n\": 1}\n"));
+        assert_eq!(
+            world.object("a%20b.ndjson").await.as_deref(),
+            Some("{\"n\": 1}\n")
+        );
         assert_eq!(world.object("deep/c.ndjson").await, None);
         world.end().await;
     }
@@ -349,7 +396,11 @@ mod tests {
         world.write("gone.ndjson", "{}\n");
         let mut mirror = world.mirror();
         mirror.round().await.unwrap();
-        mirror.bucket.put("output.json", b"kept".to_vec()).await.unwrap();
+        mirror
+            .bucket
+            .put("output.json", b"kept".to_vec())
+            .await
+            .unwrap();
         drop(mirror);
         std::fs::remove_file(world.folder.path().join("data/gone.ndjson")).unwrap();
 
@@ -378,6 +429,9 @@ mod tests {
         let at = |modified| Stamp { bytes: 1, modified };
         assert!(!is_quiet(at(now)));
         assert!(is_quiet(at(now - QUIET)));
-        assert!(is_quiet(at(now + Duration::from_secs(60))), "a clock that is behind");
+        assert!(
+            is_quiet(at(now + Duration::from_secs(60))),
+            "a clock that is behind"
+        );
     }
 }
