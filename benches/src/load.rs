@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -91,6 +91,10 @@ pub(crate) struct Pace {
     pub(crate) patience: Duration,
     /// The loop ends by itself after this many.
     pub(crate) at_most: usize,
+    /// While this many wait for their answer, no more are sent: asking when something is
+    /// served must not fill the queue of a tool that holds requests meanwhile
+    /// (cargo-lambda's, once full, stays stuck). `None` is a true open loop.
+    pub(crate) waiting_at_most: Option<usize>,
 }
 
 /// An open loop under way: [`OpenLoop::next`] yields each request as it ends.
@@ -135,6 +139,9 @@ async fn fire(
     let mut ticks = tokio::time::interval(pace.every);
     // Requests that were due during a stall of this process are still sent.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let room = Arc::new(Semaphore::new(
+        pace.waiting_at_most.unwrap_or(Semaphore::MAX_PERMITS),
+    ));
     let mut under_way = JoinSet::new();
     for _ in 0..pace.at_most {
         tokio::select! {
@@ -142,6 +149,9 @@ async fn fire(
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
         }
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+            continue;
+        };
         let (idle, call, ended) = (Arc::clone(&idle), call.clone(), ended.clone());
         under_way.spawn(async move {
             let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -158,6 +168,7 @@ async fn fire(
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(connection);
             }
+            drop(place);
             // Nobody listening means the experiment is over.
             ended.send(shot).await.ok();
         });
@@ -210,6 +221,7 @@ mod tests {
             every: Duration::from_millis(2),
             patience: Duration::from_millis(100),
             at_most: 5,
+            waiting_at_most: None,
         };
         let mut open = OpenLoop::start(address, Call::get("/"), pace);
         let (mut answered, mut lost) = (0, 0);
@@ -224,12 +236,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_loop_with_little_room_holds_back() {
+        let (address, _server) = server(0).await;
+        let pace = Pace {
+            every: Duration::from_millis(1),
+            patience: Duration::from_millis(400),
+            at_most: 40,
+            waiting_at_most: Some(3),
+        };
+        let mut open = OpenLoop::start(address, Call::get("/"), pace);
+        let mut sent = 0;
+        while open.next().await.is_some() {
+            sent += 1;
+        }
+        assert_eq!(sent, 3);
+    }
+
+    #[tokio::test]
     async fn a_stopped_loop_ends() {
         let (address, _server) = server(usize::MAX).await;
         let pace = Pace {
             every: Duration::from_millis(1),
             patience: Duration::from_secs(5),
             at_most: usize::MAX,
+            waiting_at_most: None,
         };
         let mut open = OpenLoop::start(address, Call::get("/"), pace);
         assert!(open.next().await.unwrap().is_ok());

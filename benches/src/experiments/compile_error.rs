@@ -11,12 +11,11 @@ use crate::report::{Cell, Row, Section, Target, Unit};
 use crate::site::Function;
 use crate::tool::{Profile, Tool};
 
-/// Slow enough that a tool which only queues while the source is broken holds fewer than
-/// a hundred: cargo-lambda's queue, once full, stays stuck after the source is mended.
 const PACE: Pace = Pace {
-    every: Duration::from_millis(100),
+    every: Duration::from_millis(20),
     patience: Duration::from_secs(30),
-    at_most: 300,
+    at_most: 1500,
+    waiting_at_most: Some(50),
 };
 /// The source stays broken this long.
 const BROKEN_FOR: Duration = Duration::from_secs(5);

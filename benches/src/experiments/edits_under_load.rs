@@ -15,6 +15,7 @@ const PACE: Pace = Pace {
     every: Duration::from_millis(50),
     patience: Duration::from_secs(30),
     at_most: 72_000,
+    waiting_at_most: None,
 };
 /// After this long without the new code, the next edit is made all the same.
 const SERVED_WITHIN: Duration = Duration::from_secs(20);

@@ -20,6 +20,7 @@ const PACE: Pace = Pace {
     every: Duration::from_millis(50),
     patience: Duration::from_secs(30),
     at_most: 1200,
+    waiting_at_most: Some(50),
 };
 
 pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {

@@ -13,11 +13,12 @@ use crate::samples::Samples;
 use crate::site::{Function, Site, Version};
 use crate::tool::{Profile, Server, Tool};
 
-/// How often somebody asks. An open loop: a request that hangs holds up nobody.
+/// How often somebody asks: a request that hangs holds up nobody.
 const PACE: Pace = Pace {
     every: Duration::from_millis(20),
     patience: Duration::from_secs(30),
     at_most: 2000,
+    waiting_at_most: Some(50),
 };
 /// After this long an edit counts as never served.
 pub(super) const SERVED_WITHIN: Duration = Duration::from_secs(30);
@@ -116,8 +117,8 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
     Ok(Section {
         title: "Save to served".to_owned(),
         method: format!(
-            "One string literal of the handler is rewritten (dev profile); the function is asked every {} ms in an \
-             open loop until an answer carries the new literal. Beside it, the same edit and `cargo build` in a copy. \
+            "One string literal of the handler is rewritten (dev profile); the function is asked every {} ms \
+             until an answer carries the new literal. Beside it, the same edit and `cargo build` in a copy. \
              {} edits each, taking turns, after one that is not counted.",
             PACE.every.as_millis(),
             counts.saves
