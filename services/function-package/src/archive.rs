@@ -13,8 +13,8 @@ use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
 pub const BOOTSTRAP: &str = "bootstrap";
 
 /// Above 9 the `zip` crate compresses with Zopfli, this level less 9 being its iterations.
-/// Five find nearly all that fifteen do, in a third of the time (docs/artifacts.md).
-const LEVEL: i64 = 14;
+/// Two find all but a thousandth of what fifteen do, in half the time (docs/artifacts.md).
+const LEVEL: i64 = 11;
 
 /// A file on its way into a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
