@@ -50,3 +50,85 @@ new: toolchain ## make a handler from the template: make new name=orders
 .PHONY: doctor
 doctor: toolchain ## say what this machine has, what it lacks and how to get it
 	@$(LONGSHORE) doctor
+
+# --- the sandbox in containers -----------------------------------------------------------
+# The containers run as whoever calls make, and so leave no file that is not theirs.
+export LONGSHORE_UID ?= $(shell id -u)
+export LONGSHORE_GID ?= $(shell id -g)
+export DOCKER_BUILDKIT = 1
+COMPOSE = docker compose
+follow ?= --follow --tail 100
+DOCKER_TEST = cargo test --package e2e-tests --features docker --test docker
+
+.PHONY: docker
+docker:
+	@docker compose version >/dev/null 2>&1 || { \
+	  echo "error: no Docker with Compose v2; install it: https://docs.docker.com/engine/install" >&2; exit 4; }
+	@docker info >/dev/null 2>&1 || { \
+	  echo "error: no Docker engine answers; start it, or see what 'docker info' says" >&2; exit 4; }
+
+.PHONY: docker-build
+docker-build: docker ## build the images; an image that is up to date costs a second
+	$(COMPOSE) build destination gateway
+
+.PHONY: up
+up: docker ## run everything in containers, wait until it is healthy, print a curl
+	@$(COMPOSE) up --detach --wait --wait-timeout 900 || { \
+	  $(COMPOSE) ps --all; echo "error: not healthy; 'make logs' says why" >&2; exit 1; }
+	@gateway="$$($(COMPOSE) port gateway 5555)"; poller="$$($(COMPOSE) port poller 5006)"; \
+	printf '\n  %s\n    %s\n\n  %s\n\n' \
+	  "curl -X POST 'http://$$gateway/lambda/demo' -H 'Content-Type: application/json' \\" \
+	  "-d '{\"data_url\": \"http://fake_s3:4566/test-bucket/sample.ndjson\", \"callback_url\": \"http://api_destination:5005/mock/poll/\", \"webhook_id\": \"wh-abcd12345\"}'" \
+	  "curl 'http://$$poller/_longshore/jobs/wh-abcd12345?wait=10s'"
+
+.PHONY: down
+down: docker ## stop and remove the containers and their network
+	$(COMPOSE) down --remove-orphans
+
+.PHONY: ps
+ps: docker ## the containers and how they are
+	$(COMPOSE) ps --all
+
+.PHONY: logs lambda-logs dest-logs poller-logs
+logs: docker ## follow all logs; follow= prints what is there and ends
+	$(COMPOSE) logs $(follow)
+lambda-logs: docker ## follow the gateway's log, which has the functions' output
+	$(COMPOSE) logs $(follow) gateway
+dest-logs: docker ## follow the destination's log
+	$(COMPOSE) logs $(follow) destination
+poller-logs: docker ## follow the poller's log
+	$(COMPOSE) logs $(follow) poller
+
+.PHONY: restart restart-lambda restart-dest
+restart: docker ## restart all containers
+	$(COMPOSE) restart
+	$(COMPOSE) up --detach --wait --no-recreate
+restart-lambda: docker ## restart the gateway
+	$(COMPOSE) restart gateway
+	$(COMPOSE) up --detach --wait --no-recreate gateway
+restart-dest: docker ## restart the destination
+	$(COMPOSE) restart destination
+	$(COMPOSE) up --detach --wait --no-recreate destination
+
+.PHONY: sh lambda-sh dest-sh
+sh: docker ## a shell in a new container with the toolchain and the workspace
+	$(COMPOSE) run --rm --no-deps --entrypoint bash gateway
+lambda-sh: docker ## a shell in the running gateway
+	$(COMPOSE) exec gateway bash
+dest-sh: docker ## a shell in the running destination
+	$(COMPOSE) exec destination bash
+
+.PHONY: docker-test docker-test-class docker-test-func
+docker-test: toolchain docker-build ## the tests that need Docker
+	tests/docker/run $(DOCKER_TEST)
+docker-test-class: toolchain docker-build ## one file of them: make docker-test-class class_name=pipeline
+	@[[ -n "$(class_name)" ]] || { echo "error: which file? make $@ class_name=pipeline" >&2; exit 2; }
+	tests/docker/run $(DOCKER_TEST) -- $(class_name)::
+docker-test-func: toolchain docker-build ## one of them: make docker-test-func class_name=pipeline func_name=a_bad_webhook_is_told_what_to_mend_and_starts_nothing
+	@[[ -n "$(class_name)" && -n "$(func_name)" ]] || { echo "error: which one? make $@ class_name=pipeline func_name=..." >&2; exit 2; }
+	tests/docker/run $(DOCKER_TEST) -- --exact $(class_name)::$(func_name)
+
+.PHONY: clean
+clean: docker ## remove the containers, their volumes and the images built here
+	$(COMPOSE) down --remove-orphans --volumes
+	docker image rm --force $$($(COMPOSE) config --images destination gateway | grep -v localstack) 2>/dev/null || true

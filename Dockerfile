@@ -1,0 +1,58 @@
+# Two images from one file:
+#   runtime   the services: Debian slim and one binary
+#   gateway   the same binary with the Rust toolchain, which builds the mounted handlers
+#
+# No `# syntax` line: Docker's own frontend does, and is there without a network.
+# Both bases are Debian bookworm, so that the binary finds the libc it was linked with.
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+ARG RUNTIME_IMAGE=debian:bookworm-slim
+
+FROM ${RUST_IMAGE} AS rust
+# The image's own toolchain, whatever rust-toolchain.toml would have rustup fetch.
+ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
+
+# --- longshore ---------------------------------------------------------------------------
+FROM rust AS longshore
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY docs/openapi.json docs/openapi.json
+COPY services services
+# The workspace without the handlers: editing one must not build Longshore anew. Cargo goes
+# by time stamps, and the kept target folder may have seen a newer checkout.
+RUN --mount=type=cache,id=longshore-registry,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,id=longshore-target,target=/build/target,sharing=locked \
+    sed -i 's|^members = .*|members = ["services/*"]|' Cargo.toml \
+    && find services docs -type f -exec touch {} + \
+    && CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --release --package longshore --bin longshore \
+    && install -D target/release/longshore /out/longshore
+
+# --- the services ------------------------------------------------------------------------
+FROM ${RUNTIME_IMAGE} AS runtime
+COPY docker/healthcheck /usr/local/bin/
+RUN install -d -m 1777 /state /run/longshore
+COPY --from=longshore /out/longshore /usr/local/bin/
+ENV LONGSHORE_HOST=0.0.0.0 HOME=/state
+WORKDIR /state
+USER 1000:1000
+ENTRYPOINT ["longshore"]
+
+# --- the gateway and the functions -------------------------------------------------------
+FROM rust AS skeleton
+COPY . /sources
+RUN /sources/docker/skeleton /sources /skeleton
+
+FROM rust AS gateway
+# The registry and the target folder are written by whoever runs the container, and are
+# what the first container's volumes start from: the first build needs no network.
+ENV CARGO_HOME=/cargo LONGSHORE_TARGET_DIR=/target
+COPY docker/warm /usr/local/bin/
+COPY --from=skeleton /skeleton /workspace
+RUN install -d -m 1777 /cargo /target /state /run/longshore \
+    && warm \
+    && find /workspace -mindepth 1 -delete
+COPY docker/healthcheck /usr/local/bin/
+COPY --from=longshore /out/longshore /usr/local/bin/
+ENV LONGSHORE_HOST=0.0.0.0 LONGSHORE_WORKSPACE=/workspace LONGSHORE_STATE_DIR=/state HOME=/state
+WORKDIR /workspace
+USER 1000:1000
+ENTRYPOINT ["longshore", "gateway"]
