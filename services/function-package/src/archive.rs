@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use zip::result::ZipError;
@@ -213,14 +213,19 @@ pub(crate) struct Listed {
 #[derive(Debug)]
 pub(crate) struct Archive {
     path: PathBuf,
-    zip: ZipArchive<BufReader<File>>,
+    zip: ZipArchive<Cursor<Vec<u8>>>,
     pub(crate) entries: Vec<Listed>,
 }
 
 impl Archive {
     pub(crate) fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let file = File::open(path).map_err(ArchiveError::file("open", path))?;
-        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(ArchiveError::zip(path))?;
+        let bytes = fs::read(path).map_err(ArchiveError::file("read", path))?;
+        Self::of(path, bytes)
+    }
+
+    /// These bytes, read from `path`: the file may be another one by now.
+    pub(crate) fn of(path: &Path, bytes: Vec<u8>) -> Result<Self, ArchiveError> {
+        let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(ArchiveError::zip(path))?;
         let mut entries = Vec::with_capacity(zip.len());
         for index in 0..zip.len() {
             let file = zip.by_index(index).map_err(ArchiveError::zip(path))?;

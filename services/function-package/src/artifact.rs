@@ -19,7 +19,8 @@ use crate::manifest::Manifest;
 /// A package ready to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnpackedArtifact {
-    /// The function's name: the manifest's, or else the zip's own.
+    /// The function's name: the manifest's, or else the zip's own, or else, where that is
+    /// `bootstrap.zip` as cargo-lambda has it, its folder's.
     pub handler: String,
     /// The executable, absolute.
     pub bootstrap: PathBuf,
@@ -36,8 +37,11 @@ pub struct UnpackedArtifact {
 /// for another processor than this machine's.
 pub fn unpack(zip: &Path, into: &Path) -> Result<UnpackedArtifact, PackageError> {
     let bytes = fs::read(zip).map_err(ArchiveError::file("read", zip))?;
-    let manifest = Manifest::beside(zip)?.filter(|manifest| manifest.sha256 == sha256(&bytes));
-    let mut archive = Archive::open(zip)?;
+    let hash = sha256(&bytes);
+    // A manifest of another zip, or of another tool, describes nothing here.
+    let manifest = Manifest::beside(zip).unwrap_or_default();
+    let manifest = manifest.filter(|manifest| manifest.sha256 == hash);
+    let mut archive = Archive::of(zip, bytes)?;
     let faults = faults_here(&mut archive)?;
     if !faults.is_empty() {
         return Err(PackageError::Refused(Faults(faults)));
@@ -46,23 +50,25 @@ pub fn unpack(zip: &Path, into: &Path) -> Result<UnpackedArtifact, PackageError>
     let into = into
         .canonicalize()
         .map_err(ArchiveError::file("find", into))?;
-    let task_root = into.join(sha256(&bytes));
+    let task_root = into.join(hash);
     if !task_root.is_dir() {
         extract(zip, &mut archive, &into, &task_root)?;
     }
-    let stem = zip
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
     Ok(UnpackedArtifact {
         handler: manifest
             .as_ref()
-            .map_or(stem, |manifest| manifest.handler.clone()),
+            .map_or_else(|| name_of(zip), |manifest| manifest.handler.clone()),
         bootstrap: task_root.join(BOOTSTRAP),
         task_root,
         manifest,
     })
+}
+
+fn name_of(zip: &Path) -> String {
+    let stem = zip.file_stem().filter(|stem| *stem != BOOTSTRAP);
+    let folder = || zip.parent().and_then(Path::file_name);
+    let name = stem.or_else(folder).unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Removes an unpacked package; its folders are read-only and would resist.

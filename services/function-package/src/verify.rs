@@ -62,7 +62,7 @@ pub fn verify(zip: &Path) -> Result<Verification, PackageError> {
     let mut differences = Differences::default();
     differences.compare("sha256", &manifest.sha256, &sha256(&bytes));
     differences.compare("size", &manifest.size, &bytes.len());
-    let mut archive = Archive::open(zip)?;
+    let mut archive = Archive::of(zip, bytes)?;
     differences.compare(
         "unzipped_size",
         &manifest.unzipped_size,

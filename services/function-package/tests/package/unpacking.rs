@@ -111,6 +111,19 @@ fn what_cannot_run_here_is_refused_with_the_fix() {
 }
 
 #[test]
+fn a_zip_of_cargo_lambdas_is_named_by_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders/bootstrap.zip");
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    let zip = zip(folder.path(), &[Item("bootstrap", SCRIPT, 0o755)]);
+    fs::rename(zip, &path).unwrap();
+    // What other tools put beside it is none of ours.
+    fs::write(path.with_extension("json"), "{}").unwrap();
+    let artifact = unpack(&path, &folder.path().join("unpacked")).unwrap();
+    assert_eq!((&*artifact.handler, artifact.manifest), ("orders", None));
+}
+
+#[test]
 fn a_file_that_is_no_zip_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("not-a.zip");
