@@ -12,7 +12,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("service-runtime", &[]),
     ("journal", &[]),
     ("app-model", &[]),
-    ("function-supervisor", &["app-model"]),
+    ("function-supervisor", &["app-model", "function-package"]),
     (
         "mock-gateway",
         &[

@@ -293,6 +293,7 @@ fn settings(workspace: &Path, fixtures: &Path) -> Settings {
         state_dir: fixtures.join(".state"),
         ephemeral: true,
         target_dir: target_dir(),
+        artifacts: Vec::new(),
         profile: Profile::Dev,
         watch: Watch::Auto,
         start: Start::Lazy,

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use app_model::FunctionName;
+
 /// Everything a supervisor needs to know. It reads no environment variable for settings.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -26,6 +28,17 @@ pub struct Config {
     pub debounce: Debounce,
     /// When functions are built first.
     pub start: StartMode,
+    /// Functions that come as zips, over the workspace's own of the same name.
+    pub packages: Vec<PackageSource>,
+}
+
+/// A function that comes as a zip, as AWS would get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageSource {
+    /// Its name; `None` takes the one in the manifest beside the zip, or else the zip's own.
+    pub name: Option<FunctionName>,
+    /// The zip.
+    pub zip: PathBuf,
 }
 
 /// How functions are compiled.

@@ -1,5 +1,6 @@
 //! Why a supervisor cannot start. Everything later is survived and reported in the table.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -30,6 +31,27 @@ pub enum StartError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A zip cannot be run.
+    #[error("cannot run the package {}", zip.display())]
+    Package {
+        /// The zip.
+        zip: PathBuf,
+        /// Why, and what to do.
+        #[source]
+        why: Box<dyn Error + Send + Sync>,
+    },
+    /// Two zips are for one function.
+    #[error(
+        "function `{function}` comes from two packages, {} and {}: leave one out, or name it otherwise as NAME=ZIP", first.display(), second.display()
+    )]
+    PackageTwice {
+        /// The function.
+        function: String,
+        /// One of them.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
     },
     /// The state directory cannot be used.
     #[error(

@@ -18,6 +18,7 @@ mod cargo;
 mod config;
 mod debounce;
 mod error;
+mod packages;
 mod process;
 mod slots;
 mod sources;
@@ -27,7 +28,7 @@ mod task;
 mod watch;
 mod workspace;
 
-pub use config::{Config, Debounce, Profile, StartMode, WatchMode};
+pub use config::{Config, Debounce, PackageSource, Profile, StartMode, WatchMode};
 pub use error::StartError;
 pub use process::{Exit, Launch, MAX_LINE_BYTES, OutputLine, OutputStream, Process, SpawnError};
 pub use supervisor::{Supervisor, start};

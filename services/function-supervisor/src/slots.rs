@@ -220,6 +220,13 @@ impl Slots {
         }
     }
 
+    /// The newest zip of `name` is the one that runs.
+    pub(crate) fn packaged(&mut self, name: &FunctionName) {
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.entry.build = BuildState::Built;
+        }
+    }
+
     /// The manifests cannot be read: nothing that cargo builds can be built.
     pub(crate) fn manifests_broken(&mut self, why: &str) {
         self.problems = vec![why.to_owned()];

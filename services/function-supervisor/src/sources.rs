@@ -19,20 +19,42 @@ const NEVER: [&str; 4] = [".git", ".hg", ".jj", ".longshore"];
 pub(crate) struct Sources {
     roots: BTreeSet<PathBuf>,
     excluded: BTreeSet<PathBuf>,
+    /// Single files that count wherever they lie; their folders count for nothing else.
+    files: BTreeSet<PathBuf>,
     folders: BTreeSet<PathBuf>,
+    /// Those of them that only hold one of the files.
+    alone: BTreeSet<PathBuf>,
     ignores: BTreeMap<PathBuf, Gitignore>,
 }
 
 impl Sources {
     /// Takes over `roots`, without what lies below `excluded`, and finds their folders.
-    pub(crate) fn set(&mut self, roots: BTreeSet<PathBuf>, excluded: BTreeSet<PathBuf>) {
+    /// `files` count wherever they lie.
+    pub(crate) fn set(
+        &mut self,
+        roots: BTreeSet<PathBuf>,
+        files: BTreeSet<PathBuf>,
+        excluded: BTreeSet<PathBuf>,
+    ) {
         self.roots = roots;
+        self.files = files;
         self.excluded = excluded;
         self.folders.clear();
         self.ignores.clear();
         for root in self.roots.clone() {
             self.scan(&root);
         }
+        self.alone = self.folders_of_files();
+        self.folders.extend(self.alone.iter().cloned());
+    }
+
+    /// Folders that hold one of the files and are not among the roots' own.
+    fn folders_of_files(&self) -> BTreeSet<PathBuf> {
+        let parents = self.files.iter().filter_map(|file| file.parent());
+        parents
+            .filter(|folder| !self.folders.contains(*folder))
+            .map(Path::to_owned)
+            .collect()
     }
 
     /// Every folder that holds sources.
@@ -109,7 +131,13 @@ impl Sources {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else {
             return true;
         };
-        if NEVER.iter().any(|never| name == *never)
+        if self.files.contains(path) {
+            return false;
+        }
+        if path
+            .parent()
+            .is_some_and(|folder| self.alone.contains(folder))
+            || NEVER.iter().any(|never| name == *never)
             || self
                 .excluded
                 .iter()
@@ -173,9 +201,18 @@ mod tests {
         let mut sources = Sources::default();
         sources.set(
             BTreeSet::from([root.path().to_owned()]),
+            BTreeSet::from([at("target/debug/a.zip"), at("src/a.log.zip")]),
             BTreeSet::from([at("target")]),
         );
-        let expected = ["", ".cargo", "handlers", "handlers/a", "src", "src/deep"];
+        let expected = [
+            "",
+            "target/debug",
+            ".cargo",
+            "handlers",
+            "handlers/a",
+            "src",
+            "src/deep",
+        ];
         let expected: BTreeSet<PathBuf> = expected
             .iter()
             .map(|dir| {
@@ -194,6 +231,8 @@ mod tests {
             (".cargo/config.toml", false),
             ("Cargo.toml", false),
             ("target/debug/a", true),
+            ("target/debug/a.zip", false),
+            ("src/a.log.zip", false),
             ("src/a.log", true),
             ("handlers/a/keep.log", false),
             ("handlers/a/other.log", true),

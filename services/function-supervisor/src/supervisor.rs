@@ -9,6 +9,7 @@ use app_model::FunctionName;
 use tokio::sync::{Notify, watch};
 
 use crate::artifacts::ArtifactStore;
+use crate::packages::Packages;
 use crate::{
     Config, FunctionTable, Launch, Process, SpawnError, StartError, SupervisorTask, WatchStatus,
 };
@@ -37,12 +38,14 @@ pub(crate) struct Shared {
 /// [`SupervisorTask::run`].
 ///
 /// # Errors
-/// When there is no workspace, no cargo or no usable state directory.
+/// When there is no workspace and no package, no cargo, no usable state directory, or a
+/// package that cannot be run.
 pub fn start(mut config: Config) -> Result<(Supervisor, SupervisorTask), StartError> {
     config.workspace_dir = absolute(&config.workspace_dir);
     config.state_dir = absolute(&config.state_dir);
     config.target_dir = config.target_dir.as_deref().map(absolute);
-    if !config.workspace_dir.join("Cargo.toml").is_file() {
+    let has_workspace = config.workspace_dir.join("Cargo.toml").is_file();
+    if !has_workspace && config.packages.is_empty() {
         return Err(StartError::NoWorkspace {
             dir: config.workspace_dir,
         });
@@ -52,12 +55,13 @@ pub fn start(mut config: Config) -> Result<(Supervisor, SupervisorTask), StartEr
         .iter()
         .find(|(name, _)| name == "PATH")
         .map(|(_, path)| path);
-    if !is_on_path(&config.cargo, path.map(OsString::as_os_str)) {
+    if has_workspace && !is_on_path(&config.cargo, path.map(OsString::as_os_str)) {
         return Err(StartError::CargoMissing {
             program: config.cargo.display().to_string(),
         });
     }
     let store = ArtifactStore::open(&config.state_dir)?;
+    let packages = Packages::open(&config.packages, &config.state_dir)?;
     let shared = Arc::new(Shared {
         table: watch::Sender::new(Arc::default()),
         loaded: watch::Sender::new(false),
@@ -66,7 +70,7 @@ pub fn start(mut config: Config) -> Result<(Supervisor, SupervisorTask), StartEr
         requested: Mutex::default(),
         inherited,
     });
-    let task = SupervisorTask::new(Arc::clone(&shared), config, store);
+    let task = SupervisorTask::new(Arc::clone(&shared), config, store, packages);
     Ok((Supervisor { shared }, task))
 }
 

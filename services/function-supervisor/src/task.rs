@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use app_model::{FunctionName, FunctionSource};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -23,10 +23,11 @@ use crate::artifacts::ArtifactStore;
 use crate::build::{BuildEnd, BuildRequest, BuildTarget, Built, build};
 use crate::cargo::Cargo;
 use crate::debounce::Debouncer;
+use crate::packages::Packages;
 use crate::slots::Slots;
 use crate::supervisor::Shared;
 use crate::watch::{Noticed, SourceWatch};
-use crate::workspace::{LoadError, Workspace, load};
+use crate::workspace::{LoadError, Needed, Workspace, load};
 use crate::{Config, StartMode, WatchStatus};
 
 /// Binaries handed on and not yet published.
@@ -38,6 +39,7 @@ pub struct SupervisorTask {
     shared: Arc<Shared>,
     config: Config,
     store: ArtifactStore,
+    packages: Packages,
 }
 
 /// Everything that can happen to the loop.
@@ -59,7 +61,7 @@ enum Event {
 /// How a job ended.
 #[derive(Debug)]
 enum Done {
-    Loaded(Box<Result<Workspace, LoadError>>),
+    Loaded(Box<Result<Workspace, LoadError>>, Packages),
     Build(BuildEnd),
     /// An error says why native events cannot be relied on.
     Probed(Result<(), String>),
@@ -95,11 +97,17 @@ enum Loading {
 }
 
 impl SupervisorTask {
-    pub(crate) fn new(shared: Arc<Shared>, config: Config, store: ArtifactStore) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        config: Config,
+        store: ArtifactStore,
+        packages: Packages,
+    ) -> Self {
         Self {
             shared,
             config,
             store,
+            packages,
         }
     }
 
@@ -126,6 +134,7 @@ struct Work {
     cargo: Cargo,
     store: ArtifactStore,
     slots: Slots,
+    packages: Packages,
     workspace: Option<Workspace>,
     /// The last attempt to read the workspace failed.
     broken: bool,
@@ -163,6 +172,7 @@ impl Work {
             shared: task.shared,
             config: task.config,
             store: task.store,
+            packages: task.packages,
             slots: Slots::default(),
             workspace: None,
             broken: false,
@@ -212,7 +222,7 @@ impl Work {
             Event::Quiet => self.settle(),
             Event::Requested => self.want_requested(),
             Event::Built(built) => self.publish_built(built),
-            Event::Done(Done::Loaded(result)) => self.loaded(*result),
+            Event::Done(Done::Loaded(result, packages)) => self.loaded(*result, packages),
             Event::Done(Done::Build(end)) => self.build_ended(end),
             Event::Done(Done::Probed(Ok(()))) => self.report_watching(WatchStatus::Native),
             Event::Done(Done::Probed(Err(why))) => self.poll(&why),
@@ -253,19 +263,34 @@ impl Work {
         self.loading = Loading::Running;
         let (cargo, stop) = (self.cargo.clone(), self.stop.clone());
         let handlers_dir = self.config.handlers_dir.clone();
-        self.jobs
-            .spawn(async move { Done::Loaded(Box::new(load(&cargo, &handlers_dir, &stop).await)) });
+        let packages = self.packages.clone();
+        let needed = if self.config.packages.is_empty() {
+            Needed::Yes
+        } else {
+            Needed::No
+        };
+        self.jobs.spawn(async move {
+            let unpacking = spawn_blocking(|| packages.refresh());
+            let workspace = load(&cargo, &handlers_dir, needed, &stop).await;
+            match unpacking.await {
+                Ok(packages) => Done::Loaded(Box::new(workspace), packages),
+                Err(error) => Done::Lost(error.to_string()),
+            }
+        });
     }
 
-    fn loaded(&mut self, result: Result<Workspace, LoadError>) {
+    fn loaded(&mut self, result: Result<Workspace, LoadError>, packages: Packages) {
         if std::mem::replace(&mut self.loading, Loading::Idle) == Loading::Again {
             self.reload();
             return;
         }
         match result {
-            Ok(workspace) => {
+            Ok(mut workspace) => {
+                self.packages = packages;
+                self.packages.overlay(&mut workspace.model);
                 let first = self.workspace.is_none();
                 let unbuilt = self.slots.declare(&workspace.model, &mut self.store);
+                self.report_packages();
                 for problem in &workspace.model.problems {
                     tracing::warn!(problem, "a declaration does not count");
                 }
@@ -293,6 +318,19 @@ impl Work {
         }
         self.publish();
         self.shared.loaded.send_replace(true);
+    }
+
+    /// A zip that cannot be run is a build that failed.
+    fn report_packages(&mut self) {
+        for (name, refused) in self.packages.refused() {
+            match refused {
+                None => self.slots.packaged(name),
+                Some(why) => {
+                    tracing::warn!(function = %name, "the new package cannot be run\n{why}");
+                    self.slots.failed(name, why);
+                }
+            }
+        }
     }
 
     /// Finds out what the changes concern.

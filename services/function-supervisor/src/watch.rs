@@ -111,14 +111,15 @@ impl SourceWatch {
         self.add(&folders)
     }
 
-    /// Watches all folders with sources below `roots` and no others.
+    /// Watches all folders with sources below `roots`, and `files` wherever they lie.
     pub(crate) fn set_roots(
         &mut self,
         roots: BTreeSet<PathBuf>,
+        files: BTreeSet<PathBuf>,
         excluded: BTreeSet<PathBuf>,
     ) -> Result<(), String> {
         let before = self.sources.folders().clone();
-        self.sources.set(roots, excluded);
+        self.sources.set(roots, files, excluded);
         let after = self.sources.folders();
         let new: Vec<PathBuf> = after.difference(&before).cloned().collect();
         let gone: Vec<PathBuf> = before.difference(after).cloned().collect();
@@ -360,6 +361,7 @@ mod tests {
         watch
             .set_roots(
                 BTreeSet::from([root.to_owned()]),
+                BTreeSet::new(),
                 BTreeSet::from([root.join("target")]),
             )
             .unwrap();

@@ -44,6 +44,14 @@ pub(crate) struct LocalPackage {
     pub(crate) needs: Vec<PathBuf>,
 }
 
+/// Whether there must be a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needed {
+    Yes,
+    /// Functions come as zips.
+    No,
+}
+
 /// Why the workspace could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
@@ -58,13 +66,30 @@ pub(crate) enum LoadError {
     Cancelled,
 }
 
+impl Workspace {
+    /// A folder without a Cargo workspace: all functions come from elsewhere.
+    fn without_packages(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            target_directory: root.join("target"),
+            model: AppModel::default(),
+            graph: Graph::default(),
+        }
+    }
+}
+
 /// Reads the workspace, and the manifests of path dependencies outside of it.
 pub(crate) async fn load(
     cargo: &Cargo,
     handlers_dir: &Path,
+    needed: Needed,
     cancel: &CancellationToken,
 ) -> Result<Workspace, LoadError> {
-    let metadata = read(cargo, &cargo.workspace_dir.join("Cargo.toml"), cancel).await?;
+    let manifest = cargo.workspace_dir.join("Cargo.toml");
+    if needed == Needed::No && !manifest.exists() {
+        return Ok(Workspace::without_packages(&cargo.workspace_dir));
+    }
+    let metadata = read(cargo, &manifest, cancel).await?;
     let mut packages: BTreeMap<PathBuf, LocalPackage> = metadata
         .packages
         .iter()

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use app_model::FunctionSettings;
+use app_model::{FunctionName, FunctionSettings};
+pub use function_supervisor::PackageSource;
 use service_runtime::LogFormat;
 
 use crate::env::Environment;
@@ -54,6 +55,7 @@ settings! {
     STATE_DIR: "state-dir", "LONGSHORE_STATE_DIR", "DIR", ".longshore", "Where objects and built functions are kept, below the workspace.";
     EPHEMERAL: "ephemeral", "LONGSHORE_EPHEMERAL", "BOOL", "false", "Keep no state: objects live in a temporary folder that goes at the end.";
     TARGET_DIR: "target-dir", "LONGSHORE_TARGET_DIR", "DIR", "target/longshore", "Cargo's target folder for the functions, apart from your own so that neither waits for the other.";
+    ARTIFACTS: "artifact", "LONGSHORE_ARTIFACTS", "[NAME=]ZIP,…", "", "Functions to run from zips, as AWS would, instead of from source; below the workspace.";
     PROFILE: "profile", "LONGSHORE_PROFILE", "dev|release", "dev", "Cargo profile that functions are built with.";
     WATCH: "watch", "LONGSHORE_WATCH", "auto|native|poll|off", "auto", "How changes are noticed; auto probes for file events at start and polls where none come.";
     START: "start", "LONGSHORE_START", "eager|lazy", "eager", "Build functions at start, or each at its first request.";
@@ -90,7 +92,9 @@ impl clap::Args for Flags {
                 ))
                 .global(true)
                 .help_heading("Settings");
-            if setting.value == "BOOL" {
+            if *setting == ARTIFACTS {
+                argument = argument.action(clap::ArgAction::Append);
+            } else if setting.value == "BOOL" {
                 argument = argument
                     .num_args(0..=1)
                     .require_equals(true)
@@ -108,9 +112,9 @@ impl clap::Args for Flags {
 impl clap::FromArgMatches for Flags {
     fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
         let given = |setting: &Setting| {
-            matches
-                .get_one::<String>(setting.flag)
-                .map(|value| (setting.flag, value.clone()))
+            let values = matches.get_many::<String>(setting.flag)?;
+            let values: Vec<&str> = values.map(String::as_str).collect();
+            Some((setting.flag, values.join(",")))
         };
         Ok(Self(SETTINGS.iter().filter_map(given).collect()))
     }
@@ -148,6 +152,8 @@ pub struct Settings {
     pub ephemeral: bool,
     /// See [`TARGET_DIR`].
     pub target_dir: PathBuf,
+    /// See [`ARTIFACTS`].
+    pub artifacts: Vec<PackageSource>,
     /// See [`PROFILE`].
     pub profile: Profile,
     /// See [`WATCH`].
@@ -292,6 +298,36 @@ impl Reader<'_> {
         })
     }
 
+    fn artifacts(&mut self, workspace: &Path) -> Vec<PackageSource> {
+        let Some((text, origin)) = self.text(&ARTIFACTS) else {
+            return Vec::new();
+        };
+        let mut artifacts = Vec::new();
+        for item in text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+        {
+            // A path may have a `=` in it; a function's name may not.
+            let (name, zip) = match item.split_once('=') {
+                Some((name, zip)) if !name.contains('/') => {
+                    (Some(name.parse::<FunctionName>()), zip)
+                }
+                _ => (None, item),
+            };
+            let zip = workspace.join(zip);
+            match name.transpose() {
+                Ok(_) if !zip.is_file() => self.wrong.push(format!(
+                    "{origin}: there is no file {}; `longshore build` makes packages",
+                    zip.display()
+                )),
+                Ok(name) => artifacts.push(PackageSource { name, zip }),
+                Err(why) => self.wrong.push(format!("{origin}: {why}")),
+            }
+        }
+        artifacts
+    }
+
     fn url(&mut self, setting: &Setting) -> Option<String> {
         let (text, origin) = self.text(setting)?;
         match reqwest::Url::parse(&text) {
@@ -352,6 +388,7 @@ impl Settings {
             state_dir: below(read.required(&STATE_DIR, PathBuf::new())),
             ephemeral: read.required(&EPHEMERAL, false),
             target_dir: below(read.required(&TARGET_DIR, PathBuf::new())),
+            artifacts: read.artifacts(&workspace),
             profile: read.required(&PROFILE, Profile::Dev),
             watch: read.required(&WATCH, Watch::Auto),
             start: read.required(&START, Start::Eager),
@@ -422,6 +459,32 @@ mod tests {
             ),
             (1, 3, 5555)
         );
+    }
+
+    #[test]
+    fn artifacts_are_files_below_the_workspace_named_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::write(root.join("a.zip"), "").unwrap();
+        std::fs::write(root.join("b=c.zip"), "").unwrap();
+        let artifacts = |text: &str| {
+            let flags = [("artifact", text), ("workspace", root.to_str().unwrap())];
+            resolve(&flags, &[]).map(|settings| settings.artifacts)
+        };
+        let expected = [
+            (None, "a.zip"),
+            (Some("demo"), "a.zip"),
+            (None, "./b=c.zip"),
+        ]
+        .map(|(name, zip)| PackageSource {
+            name: name.map(|name: &str| name.parse().unwrap()),
+            zip: root.join(zip),
+        });
+        assert_eq!(artifacts("a.zip, demo=a.zip,,./b=c.zip").unwrap(), expected);
+        assert_eq!(artifacts("").unwrap(), []);
+        let error = artifacts("no.zip,de mo=a.zip").unwrap_err().to_string();
+        assert!(error.contains("--artifact: there is no file"), "{error}");
+        assert!(error.contains("`de mo` is not a function name"), "{error}");
     }
 
     #[test]

@@ -456,5 +456,6 @@ fn supervisor_config(settings: &Settings) -> function_supervisor::Config {
             Start::Eager => StartMode::Eager,
             Start::Lazy => StartMode::Lazy,
         },
+        packages: settings.artifacts.clone(),
     }
 }

@@ -120,7 +120,7 @@ impl Work {
                 roots.extend(outside);
             }
         }
-        if let Err(error) = self.watch.set_roots(roots, excluded) {
+        if let Err(error) = self.watch.set_roots(roots, self.packages.files(), excluded) {
             self.poll(&error);
         }
     }
