@@ -85,6 +85,8 @@ pub enum Watch {
     Auto,
     /// By looking a few times a second.
     Poll,
+    /// Not at all: the files are loaded at start.
+    Off,
 }
 
 /// The endpoint could not start, or stopped other than by its shutdown.
@@ -163,7 +165,7 @@ impl Endpoint {
                 dir: fixtures.dir,
                 reason: with_cause(&error),
             })?;
-            following = Some((sync, fixtures.watch));
+            following = (fixtures.watch != Watch::Off).then_some((sync, fixtures.watch));
         }
 
         let access_key = config.credentials.access_key.clone();

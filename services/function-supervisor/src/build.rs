@@ -4,17 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use app_model::{CargoTarget, FunctionName};
 use cargo_metadata::diagnostic::DiagnosticLevel;
 use cargo_metadata::{CompilerMessage, Message, TargetKind};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Profile;
 use crate::artifacts::{Binary, SetAside, set_aside};
 use crate::cargo::Cargo;
+
+/// How often a build that goes on says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// The most diagnostics kept for one function, in bytes.
 const MAX_DIAGNOSTICS_BYTES: usize = 128 * 1024;
@@ -94,6 +99,7 @@ pub(crate) async fn build(
         waiting: request.functions.clone(),
         failed: BTreeMap::new(),
         messages: Vec::new(),
+        compiled: 0,
         built,
     };
     let work = async {
@@ -153,14 +159,25 @@ struct Run {
     waiting: BTreeMap<FunctionName, BuildTarget>,
     failed: BTreeMap<FunctionName, String>,
     messages: Vec<CompilerMessage>,
+    /// Crates and build scripts that this run compiled.
+    compiled: usize,
     built: mpsc::Sender<Built>,
 }
 
 impl Run {
     async fn read(&mut self, stdout: impl AsyncRead + Unpin) {
         let mut lines = BufReader::with_capacity(64 * 1024, stdout).lines();
+        let mut progress =
+            tokio::time::interval_at(Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
         loop {
-            match lines.next_line().await {
+            let line = tokio::select! {
+                line = lines.next_line() => line,
+                _ = progress.tick() => {
+                    tracing::info!(crates = self.compiled, "still compiling");
+                    continue;
+                }
+            };
+            match line {
                 Ok(Some(line)) => match serde_json::from_str::<Message>(&line) {
                     Ok(message) => self.handle(message).await,
                     // A build script's or macro's own output.
@@ -178,6 +195,7 @@ impl Run {
     async fn handle(&mut self, message: Message) {
         match message {
             Message::CompilerArtifact(artifact) => {
+                self.compiled += usize::from(!artifact.fresh);
                 let Some(executable) = artifact.executable else {
                     return;
                 };

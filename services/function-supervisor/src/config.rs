@@ -30,6 +30,8 @@ pub struct Config {
     pub start: StartMode,
     /// Functions that come as zips, over the workspace's own of the same name.
     pub packages: Vec<PackageSource>,
+    /// The timeout of every function, whatever its package says.
+    pub timeout: Option<Duration>,
 }
 
 /// A function that comes as a zip, as AWS would get it.

@@ -288,6 +288,11 @@ impl Work {
             Ok(mut workspace) => {
                 self.packages = packages;
                 self.packages.overlay(&mut workspace.model);
+                if let Some(timeout) = self.config.timeout {
+                    for function in workspace.model.functions.values_mut() {
+                        function.settings.timeout = timeout;
+                    }
+                }
                 let first = self.workspace.is_none();
                 let unbuilt = self.slots.declare(&workspace.model, &mut self.store);
                 self.report_packages();
@@ -312,7 +317,7 @@ impl Work {
             Err(error) => {
                 self.broken = true;
                 let text = error.to_string();
-                tracing::error!(error = text, "the workspace cannot be read");
+                tracing::error!("the workspace cannot be read\n{text}");
                 self.slots.manifests_broken(&text);
             }
         }
@@ -467,6 +472,7 @@ impl Work {
             functions,
         };
         let dirty = std::mem::take(&mut self.dirty);
+        tracing::info!(functions = listed(&dirty), "building");
         let cancel = self.stop.child_token();
         let (cargo, built) = (self.cargo.clone(), self.built_sender.clone());
         let job_cancel = cancel.clone();
@@ -547,4 +553,10 @@ impl Work {
         self.shared.table.send_replace(Arc::new(self.slots.table()));
         self.store.prune();
     }
+}
+
+/// Names as one reads them: `demo, echo`.
+fn listed(functions: &BTreeSet<FunctionName>) -> String {
+    let names: Vec<&str> = functions.iter().map(FunctionName::as_str).collect();
+    names.join(", ")
 }

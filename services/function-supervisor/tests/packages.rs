@@ -83,6 +83,7 @@ impl Site {
             debounce: Debounce::STANDARD,
             start: StartMode::Eager,
             packages: packages.iter().map(package).collect(),
+            timeout: None,
         }
     }
 }

@@ -78,6 +78,7 @@ impl Site {
             debounce: Debounce::STANDARD,
             start: StartMode::Eager,
             packages: Vec::new(),
+            timeout: None,
         }
     }
 
@@ -400,6 +401,22 @@ async fn settings_and_broken_manifests() {
         running.supervisor.functions().borrow().problems,
         Vec::<String>::new()
     );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_timeout_set_for_all_goes_before_the_packages_own() {
+    let site = Site::new();
+    site.package("hello", "[package.metadata.lambda.deploy]\ntimeout = 7\n");
+    site.prints("hello", "hello");
+    let running = site.start_with(|config| {
+        config.start = StartMode::Lazy;
+        config.timeout = Some(Duration::from_millis(1500));
+    });
+    running.supervisor.loaded().await;
+    let table = running.supervisor.functions().borrow().clone();
+    let hello = entry(&table, "hello").unwrap();
+    assert_eq!(hello.function.settings.timeout, Duration::from_millis(1500));
     running.stop().await;
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use app_model::{FunctionName, FunctionSettings};
+use app_model::FunctionName;
 pub use function_supervisor::PackageSource;
 use service_runtime::LogFormat;
 
@@ -416,12 +416,6 @@ impl Settings {
         } else {
             Err(InvalidSettings(read.wrong))
         }
-    }
-
-    /// The timeout that overrides every function's own, as AWS would bound it.
-    #[must_use]
-    pub fn function_timeout_or(&self, declared: &FunctionSettings) -> Duration {
-        self.function_timeout.unwrap_or(declared.timeout)
     }
 }
 

@@ -362,12 +362,14 @@ fn aws_config(settings: &Settings, ephemeral: Option<&TempDir>) -> aws_endpoint:
             secret_key: SECRET_KEY.into(),
         },
         buckets: vec![settings.bucket.clone()],
-        fixtures: settings.fixtures.is_dir().then(|| Fixtures {
+        // A folder that is not there yet may be made later.
+        fixtures: Some(Fixtures {
             dir: settings.fixtures.clone(),
             bucket: settings.bucket.clone(),
             watch: match settings.watch {
                 Watch::Poll => Following::Poll,
-                Watch::Auto | Watch::Native | Watch::Off => Following::Auto,
+                Watch::Off => Following::Off,
+                Watch::Auto | Watch::Native => Following::Auto,
             },
         }),
         virtual_host_domains: LOCAL_DOMAINS.map(str::to_owned).into(),
@@ -457,5 +459,6 @@ fn supervisor_config(settings: &Settings) -> function_supervisor::Config {
             Start::Lazy => StartMode::Lazy,
         },
         packages: settings.artifacts.clone(),
+        timeout: settings.function_timeout,
     }
 }

@@ -164,3 +164,31 @@ async fn files_that_went_while_nobody_looked_are_gone_at_the_next_start() {
     }
     endpoint.stop().await;
 }
+
+#[tokio::test]
+async fn a_folder_made_later_is_followed_too() {
+    for watch in WATCHES {
+        let folders = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::start_without_data(folders, watch).await;
+        fs::create_dir(endpoint.data()).unwrap();
+        fs::write(endpoint.data().join("late"), "late").unwrap();
+        until(&format!("{watch:?}: the file"), || async {
+            let body = endpoint.body("test-bucket/late").await?;
+            (body == "late").then_some(())
+        })
+        .await;
+        endpoint.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn files_that_nobody_follows_are_loaded_once() {
+    let folders = tempfile::tempdir().unwrap();
+    let data = folders.path().join("data");
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("early"), "early").unwrap();
+    let endpoint = Endpoint::start_in(folders, Watch::Off).await;
+    let early = endpoint.body("test-bucket/early").await;
+    assert_eq!(early.as_deref(), Some("early"));
+    endpoint.stop().await;
+}

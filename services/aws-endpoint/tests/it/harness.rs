@@ -37,8 +37,13 @@ impl Endpoint {
 
     /// Starts on folders that may hold what an earlier endpoint left.
     pub(crate) async fn start_in(folders: tempfile::TempDir, watch: Watch) -> Self {
+        std::fs::create_dir_all(folders.path().join("data")).unwrap();
+        Self::start_without_data(folders, watch).await
+    }
+
+    /// Starts where nobody has made the fixtures folder.
+    pub(crate) async fn start_without_data(folders: tempfile::TempDir, watch: Watch) -> Self {
         let data = folders.path().join("data");
-        std::fs::create_dir_all(&data).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = Config {
