@@ -9,7 +9,7 @@ ARG RUNTIME_IMAGE=debian:bookworm-slim
 
 FROM ${RUST_IMAGE} AS rust
 # The image's own toolchain, whatever rust-toolchain.toml would have rustup fetch.
-ENV RUSTUP_TOOLCHAIN=1.95.0 CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
+ENV RUSTUP_TOOLCHAIN=${RUST_VERSION} CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
 
 # --- longshore ---------------------------------------------------------------------------
 FROM rust AS longshore
