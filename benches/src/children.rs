@@ -22,6 +22,7 @@ pub(crate) struct Program {
     pub(crate) folder: PathBuf,
     pub(crate) log: PathBuf,
     owns_folder: bool,
+    variables: Vec<(String, String)>,
 }
 
 impl Program {
@@ -40,7 +41,14 @@ impl Program {
             folder: folder.to_owned(),
             log: log.to_owned(),
             owns_folder: false,
+            variables: Vec::new(),
         }
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Says that nobody else works in its folder: whatever runs there when the handle is
@@ -134,6 +142,7 @@ impl Program {
                 command.env_remove(&name);
             }
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 }

@@ -62,13 +62,15 @@ pub(crate) enum Experiment {
     Memory,
     /// A large NDJSON through the runner, beside the same job in Python
     Stream,
+    /// The zips for Lambda: size, init and memory
+    Packages,
     /// Everything, written to RESULTS.md
     All,
 }
 
 impl Experiment {
     /// Every experiment but `all`, in the order of the page.
-    pub(crate) const EACH: [Self; 10] = [
+    pub(crate) const EACH: [Self; 11] = [
         Self::Latency,
         Self::SaveToServed,
         Self::EditsUnderLoad,
@@ -79,6 +81,7 @@ impl Experiment {
         Self::Start,
         Self::Memory,
         Self::Stream,
+        Self::Packages,
     ];
 
     /// The name on the command line.

@@ -6,6 +6,7 @@ mod edits_under_load;
 mod in_flight;
 mod latency;
 mod memory;
+mod packages;
 mod parallel;
 mod save_to_served;
 mod start;
@@ -28,6 +29,7 @@ pub(crate) async fn run(experiment: Experiment, arena: &mut Arena) -> anyhow::Re
         Experiment::Parallel => parallel::run(arena).await,
         Experiment::Start => start::run(arena).await,
         Experiment::Memory => memory::run(arena).await,
+        Experiment::Packages => packages::run(arena).await,
         Experiment::Stream => stream::run(arena).await,
         Experiment::All => anyhow::bail!("`all` is every other experiment, one by one"),
     }

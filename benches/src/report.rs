@@ -11,8 +11,11 @@ use crate::samples::Samples;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Seconds,
+    Millis,
     Micros,
     PerSecond,
+    /// Of 1,000,000 bytes, as Lambda's own limits are told.
+    Megabytes,
     Mebibytes,
     MebibytesPerSecond,
     Count,
@@ -24,8 +27,10 @@ impl Unit {
         match self {
             Self::Seconds if value < 0.01 => format!("{value:.4} s"),
             Self::Seconds => format!("{value:.2} s"),
+            Self::Millis => format!("{value:.1} ms"),
             Self::Micros => format!("{value:.0} µs"),
             Self::PerSecond => format!("{value:.0}/s"),
+            Self::Megabytes => format!("{value:.2} MB"),
             Self::Mebibytes => format!("{value:.1} MiB"),
             Self::MebibytesPerSecond => format!("{value:.1} MiB/s"),
             Self::Count => format!("{value:.0}"),
