@@ -15,11 +15,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Profile;
+use crate::affected::Inputs;
 use crate::artifacts::{Binary, SetAside, set_aside};
 use crate::cargo::Cargo;
 
 /// How often a build that goes on says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// See <https://bford.info/cachedir/>.
+const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This file is a cache directory tag created by longshore.\n\
+    # For information about cache directory tags see https://bford.info/cachedir/\n";
 
 /// The most diagnostics kept for one function, in bytes.
 const MAX_DIAGNOSTICS_BYTES: usize = 128 * 1024;
@@ -49,9 +55,14 @@ pub(crate) struct BuildTarget {
 /// How a build went.
 #[derive(Debug)]
 pub(crate) enum BuildEnd {
-    /// Cargo ran to its end. Functions that were not handed on are here, each with the
-    /// diagnostics that concern it.
-    Finished(BTreeMap<FunctionName, String>),
+    /// Cargo ran to its end.
+    Finished {
+        /// Functions that were not handed on, each with the diagnostics that concern it.
+        failed: BTreeMap<FunctionName, String>,
+        /// The local files that the others were made of, `include_str!` and the like
+        /// included. Cargo writes them down at its very end.
+        inputs: Inputs,
+    },
     /// It was stopped.
     Cancelled,
 }
@@ -61,8 +72,6 @@ pub(crate) enum BuildEnd {
 pub(crate) struct Built {
     pub(crate) function: FunctionName,
     pub(crate) binary: SetAside,
-    /// The local files it was made of, `include_str!` and the like included.
-    pub(crate) inputs: BTreeSet<PathBuf>,
 }
 
 /// Runs cargo; what is done goes to `built` at once.
@@ -72,15 +81,20 @@ pub(crate) async fn build(
     built: mpsc::Sender<Built>,
     cancel: CancellationToken,
 ) -> BuildEnd {
-    let all_fail = |why: String| {
-        BuildEnd::Finished(
-            request
-                .functions
-                .keys()
-                .map(|name| (name.clone(), why.clone()))
-                .collect(),
-        )
+    let all_fail = |why: String| BuildEnd::Finished {
+        failed: request
+            .functions
+            .keys()
+            .map(|name| (name.clone(), why.clone()))
+            .collect(),
+        inputs: Inputs::new(),
     };
+    if let Err(error) = make_target_dir(&request.target_dir) {
+        return all_fail(format!(
+            "cannot make the target folder {}: {error}",
+            request.target_dir.display()
+        ));
+    }
     let mut child = match cargo.command(arguments(&request)).spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -98,6 +112,7 @@ pub(crate) async fn build(
     let mut run = Run {
         waiting: request.functions.clone(),
         failed: BTreeMap::new(),
+        executables: Vec::new(),
         messages: Vec::new(),
         compiled: 0,
         built,
@@ -122,6 +137,16 @@ pub(crate) async fn build(
             BuildEnd::Cancelled
         }
     }
+}
+
+/// Makes the folder and marks it as cargo does, for backups to leave out. Cargo would make
+/// it under another name first, among the sources where that counts as a change.
+fn make_target_dir(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(dir)?;
+    std::fs::write(dir.join("CACHEDIR.TAG"), CACHE_TAG)
 }
 
 /// Every function of the request is named even when one changed: cargo chooses features
@@ -158,6 +183,8 @@ fn arguments(request: &BuildRequest) -> Vec<String> {
 struct Run {
     waiting: BTreeMap<FunctionName, BuildTarget>,
     failed: BTreeMap<FunctionName, String>,
+    /// Where cargo put what was handed on.
+    executables: Vec<(FunctionName, PathBuf)>,
     messages: Vec<CompilerMessage>,
     /// Crates and build scripts that this run compiled.
     compiled: usize,
@@ -224,24 +251,16 @@ impl Run {
     }
 
     async fn hand_on(&mut self, function: FunctionName, target: BuildTarget, executable: PathBuf) {
+        self.executables
+            .push((function.clone(), executable.clone()));
         let copied = tokio::task::spawn_blocking(move || {
             set_aside(&executable, &target.folder, target.current.as_ref())
-                .map(|binary| (binary, inputs_of(&executable)))
                 .map_err(|error| format!("cannot set {} aside: {error}", executable.display()))
         });
         match copied.await {
-            Ok(Ok((binary, inputs))) => {
+            Ok(Ok(binary)) => {
                 // Nobody listens only when the supervisor stops.
-                if self
-                    .built
-                    .send(Built {
-                        function,
-                        binary,
-                        inputs,
-                    })
-                    .await
-                    .is_err()
-                {
+                if self.built.send(Built { function, binary }).await.is_err() {
                     tracing::debug!("a build ended after its supervisor");
                 }
             }
@@ -284,7 +303,13 @@ impl Run {
             truncate(&mut text);
             self.failed.insert(name, text);
         }
-        BuildEnd::Finished(self.failed)
+        let inputs = self.executables.iter();
+        BuildEnd::Finished {
+            failed: self.failed,
+            inputs: inputs
+                .map(|(name, executable)| (name.clone(), inputs_of(executable)))
+                .collect(),
+        }
     }
 }
 

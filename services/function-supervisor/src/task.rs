@@ -151,6 +151,8 @@ struct Work {
     dirty_since: Option<Instant>,
     /// What the last build of each function was made of.
     inputs: Inputs,
+    /// What changed while a build ran.
+    meanwhile: Changes,
     build: Option<RunningBuild>,
     built: mpsc::Receiver<Built>,
     /// Kept so that `built` never closes.
@@ -184,6 +186,7 @@ impl Work {
             dirty: BTreeSet::new(),
             dirty_since: None,
             inputs: Inputs::new(),
+            meanwhile: Changes::default(),
             build: None,
             built,
             built_sender,
@@ -365,6 +368,9 @@ impl Work {
             }
             self.mark_dirty(cargo);
         }
+        if self.build.is_some() {
+            self.meanwhile.merge(changes.clone());
+        }
         self.changed_at = None;
         // Cargo itself writes the lock file when a build begins: that build goes on.
         let lock_only = !changes.files.is_empty()
@@ -493,7 +499,6 @@ impl Work {
             .build
             .as_ref()
             .map_or(Duration::ZERO, |build| build.since.elapsed());
-        self.inputs.insert(built.function.clone(), built.inputs);
         let new = self
             .slots
             .built(&built.function, built.binary, built_in, &mut self.store);
@@ -524,7 +529,9 @@ impl Work {
                 );
                 self.start_build(true);
             }
-            BuildEnd::Finished(failed) => {
+            BuildEnd::Finished { failed, inputs } => {
+                self.inputs.extend(inputs);
+                self.recall_changes(&build.functions);
                 for (name, diagnostics) in &failed {
                     tracing::warn!(function = %name, "function does not build\n{diagnostics}");
                     self.slots.failed(name, diagnostics);
@@ -533,6 +540,19 @@ impl Work {
                 self.start_build(false);
             }
         }
+    }
+
+    /// While a build ran nobody knew all that it read: what changed meanwhile is held
+    /// against that now.
+    fn recall_changes(&mut self, built: &BTreeSet<FunctionName>) {
+        let meanwhile = std::mem::take(&mut self.meanwhile);
+        let inputs = &self.inputs;
+        let reads = |name: &&FunctionName| {
+            inputs
+                .get(*name)
+                .is_some_and(|inputs| !inputs.is_disjoint(&meanwhile.files))
+        };
+        self.mark_dirty(built.iter().filter(reads).cloned().collect());
     }
 
     fn job_lost(&mut self, why: &str) {

@@ -98,6 +98,8 @@ impl Work {
             Some(workspace) => {
                 roots.insert(workspace.root.clone());
                 excluded.insert(workspace.target_directory.clone());
+                // Where ours may be although cargo's own is elsewhere.
+                excluded.insert(workspace.root.join("target"));
                 let commands = workspace.model.functions.values().filter_map(|function| {
                     match &function.source {
                         FunctionSource::Command(command) => Some(&command.watch),
