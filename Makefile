@@ -23,8 +23,13 @@ dev: toolchain ## run everything on this machine, without Docker; Ctrl-C ends it
 	@exec $$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/longshore up $(args)
 
 .PHONY: test
-test: toolchain ## all tests that need no Docker
+test: toolchain ## all tests that need no Docker; ARTIFACTS=1 runs the pipelines from packages instead
+ifdef ARTIFACTS
+	$(LONGSHORE) build --all --arch $$(uname -m) --out target/test-packages
+	LONGSHORE_TEST_ARTIFACTS=$(CURDIR)/target/test-packages cargo test --package e2e-tests --test e2e
+else
 	cargo test --workspace
+endif
 
 .PHONY: lint
 lint: toolchain ## formatting and clippy, as CI runs them
@@ -50,6 +55,10 @@ new: toolchain ## make a handler from the template: make new name=orders
 .PHONY: doctor
 doctor: toolchain ## say what this machine has, what it lacks and how to get it
 	@$(LONGSHORE) doctor
+
+.PHONY: lambda-build
+lambda-build: toolchain ## package a function for Lambda: make lambda-build filename=demo; args='--arch arm64'
+	@$(LONGSHORE) build $(filename) $(args)
 
 # --- the sandbox in containers -----------------------------------------------------------
 # The containers run as whoever calls make, and so leave no file that is not theirs.

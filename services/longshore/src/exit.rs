@@ -34,7 +34,10 @@ impl Exit {
             if cause.is::<service_runtime::BindError>() {
                 return Self::Bind;
             }
-            if cause.is::<function_supervisor::StartError>() {
+            let lacking = cause
+                .downcast_ref::<function_package::PackageError>()
+                .is_some_and(function_package::PackageError::is_of_this_machine);
+            if lacking || cause.is::<function_supervisor::StartError>() {
                 return Self::Environment;
             }
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use function_package::Architecture;
 use tokio::net::TcpListener;
 
 use crate::exit::Exit;
@@ -35,7 +36,8 @@ pub async fn run(settings: &Settings) -> Exit {
         ("workspace", workspace(settings)),
         ("file watches", watches()),
         ("docker", docker().await),
-        ("zig", zig().await),
+        ("packaging", packaging().await),
+        ("Lambda targets", targets().await),
     ];
     for (service, port) in [
         ("gateway port", settings.gateway_port),
@@ -151,18 +153,50 @@ async fn docker() -> Finding {
     }
 }
 
-async fn zig() -> Finding {
+/// What links for Lambda: zig knows every processor and the glibc to link against.
+async fn packaging() -> Finding {
+    let Some(zigbuild) = answer_of("cargo-zigbuild", &["--version"]).await else {
+        return Finding::Optional(
+            "no cargo-zigbuild; without it `longshore build` links with this machine's own glibc and for its own \
+             processor: `pip install cargo-zigbuild` (it brings zig), with that folder on the PATH"
+                .into(),
+        );
+    };
     for (program, arguments) in [
         ("zig", &["version"][..]),
         ("python3", &["-m", "ziglang", "version"][..]),
     ] {
-        if let Some(output) = answer_of(program, arguments).await {
-            return Finding::Ok(first_line(&output));
+        if let Some(zig) = answer_of(program, arguments).await {
+            return Finding::Ok(format!(
+                "{}, zig {}",
+                first_line(&zigbuild),
+                first_line(&zig)
+            ));
         }
     }
-    Finding::Optional(
-        "only cross-compiling for Lambda needs it: `pip install ziglang` and `cargo install cargo-zigbuild`".into(),
-    )
+    Finding::Optional(format!(
+        "{}, but no zig: `pip install ziglang`",
+        first_line(&zigbuild)
+    ))
+}
+
+/// The standard libraries of Lambda's two processors.
+async fn targets() -> Finding {
+    let Some(sysroot) = answer_of("rustc", &["--print", "sysroot"]).await else {
+        return Finding::Optional("no rustc to ask".into());
+    };
+    let libraries = Path::new(&first_line(&sysroot)).join("lib/rustlib");
+    let (here, missing): (Vec<_>, Vec<_>) = [Architecture::X86_64, Architecture::Arm64]
+        .into_iter()
+        .map(Architecture::triple)
+        .partition(|triple| libraries.join(triple).join("lib").is_dir());
+    if missing.is_empty() {
+        return Finding::Ok(here.join(", "));
+    }
+    Finding::Optional(format!(
+        "packages for the other processor need `rustup target add {}`",
+        missing.join(" ")
+    ))
 }
 
 async fn free_port(address: SocketAddr) -> Finding {
