@@ -300,6 +300,7 @@ fn settings(workspace: &Path, fixtures: &Path) -> Settings {
         max_environments: 10,
         function_timeout: None,
         integration_timeout: Duration::from_secs(29),
+        time_scale: longshore::settings::Pace::AWS,
         job_timeout: Duration::from_secs(60),
         drain: Duration::from_secs(10),
         aws_endpoint_url: None,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use app_model::FunctionName;
 pub use function_supervisor::PackageSource;
+pub use mock_gateway::Pace;
 use service_runtime::LogFormat;
 
 use crate::env::Environment;
@@ -62,6 +63,7 @@ settings! {
     MAX_ENVIRONMENTS: "max-environments", "LONGSHORE_MAX_ENVIRONMENTS", "COUNT", "10", "Execution environments a function may have at once.";
     TIMEOUT_MS: "function-timeout-ms", "LAMBDA_TIMEOUT", "MS", "", "Timeout of every function in milliseconds, instead of what its package says.";
     INTEGRATION_TIMEOUT: "integration-timeout", "LONGSHORE_INTEGRATION_TIMEOUT", "SECONDS", "29", "How long the gateway waits for a function; the function runs on.";
+    TIME_SCALE: "time-scale", "LONGSHORE_TIME_SCALE", "FACTOR", "1", "How fast time goes by for asynchronous invocations; at 60, a retry after a minute comes after a second.";
     JOB_TIMEOUT: "job-timeout", "LONGSHORE_JOB_TIMEOUT", "SECONDS", "10800", "How long the poller waits for a job's last report, from its first.";
     DRAIN: "drain", "LONGSHORE_DRAIN", "SECONDS", "10", "How long requests in flight may take to finish after Ctrl-C.";
     AWS_ENDPOINT_URL: "aws-endpoint-url", "LONGSHORE_AWS_ENDPOINT_URL", "URL", "", "AWS endpoint that functions get; default: this stack's own.";
@@ -166,6 +168,8 @@ pub struct Settings {
     pub function_timeout: Option<Duration>,
     /// See [`INTEGRATION_TIMEOUT`].
     pub integration_timeout: Duration,
+    /// See [`TIME_SCALE`].
+    pub time_scale: Pace,
     /// See [`JOB_TIMEOUT`].
     pub job_timeout: Duration,
     /// See [`DRAIN`].
@@ -395,6 +399,7 @@ impl Settings {
             max_environments: read.required(&MAX_ENVIRONMENTS, 1),
             function_timeout: timeout_ms.map(Duration::from_millis),
             integration_timeout: read.seconds(&INTEGRATION_TIMEOUT),
+            time_scale: read.required(&TIME_SCALE, Pace::AWS),
             job_timeout: read.seconds(&JOB_TIMEOUT),
             drain: read.seconds(&DRAIN),
             aws_endpoint_url: read.url(&AWS_ENDPOINT_URL),

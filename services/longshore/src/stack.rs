@@ -4,7 +4,7 @@
 //! Services meet over HTTP only; this is the one place that knows them all.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,7 +219,8 @@ impl Stack {
         let mut running_supervisor = None;
         if let Some(listener) = listeners.gateway {
             let proxy = start_egress_proxy(&addresses, &back_stop, &mut tasks).await?;
-            let config = gateway_config(&settings, &addresses, proxy);
+            let state = ephemeral.as_ref().map(TempDir::path);
+            let config = gateway_config(&settings, &addresses, proxy, state);
             let (supervisor, supervision) =
                 function_supervisor::start(supervisor_config(&settings))?;
             running_supervisor = Some(supervisor.clone());
@@ -405,6 +406,7 @@ fn gateway_config(
     settings: &Settings,
     addresses: &Addresses,
     proxy: SocketAddr,
+    ephemeral: Option<&Path>,
 ) -> mock_gateway::Config {
     let aws = url_or(
         settings.aws_endpoint_url.as_ref(),
@@ -417,6 +419,12 @@ fn gateway_config(
         ("no_proxy".into(), "localhost,127.0.0.1,::1".into()),
     ];
     function_env.extend(settings.function_env.clone());
+    // Functions and the word of how their events ended go to the same queues.
+    let of_functions = function_env.iter().rev();
+    let aws_endpoint = of_functions
+        .filter(|(name, _)| name == "AWS_ENDPOINT_URL")
+        .map(|(_, url)| url.clone())
+        .next();
     mock_gateway::Config {
         account_id: "000000000000".into(),
         region: settings.region.clone(),
@@ -431,6 +439,9 @@ fn gateway_config(
         rest_integration_timeout: settings.integration_timeout,
         http_integration_timeout: Duration::from_secs(30),
         drain: settings.drain,
+        events_dir: ephemeral.unwrap_or(&settings.state_dir).join("events"),
+        pace: settings.time_scale,
+        aws_endpoint,
         journal_entries: 1_000,
     }
 }

@@ -1,6 +1,9 @@
 //! How the gateway is set. Typed and complete: the binary reads flags and environment.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::asynchronous::Pace;
 
 /// How the gateway is set.
 #[derive(Clone, Debug)]
@@ -29,6 +32,12 @@ pub struct Config {
     pub http_integration_timeout: Duration,
     /// How long invocations in flight may go on once the gateway is asked to stop.
     pub drain: Duration,
+    /// The folder that accepted events are kept in; created if it is not there.
+    pub events_dir: PathBuf,
+    /// How fast time goes by for events that wait for a retry.
+    pub pace: Pace,
+    /// Where queues and topics are that functions' destinations may be.
+    pub aws_endpoint: Option<String>,
     /// Invocations kept for `GET /_longshore/invocations`, at most.
     pub journal_entries: usize,
 }

@@ -2,8 +2,10 @@
 //!
 //! A request becomes an event ([`event`]), the [`Broker`] hands it to an execution
 //! environment of the function, and what comes back, an [`Outcome`], becomes the answer
-//! ([`response`]). Each environment polls a loopback listener of its own.
+//! ([`response`]). Each environment polls a loopback listener of its own. Events that
+//! nobody waits for are written down first and delivered later ([`Events`]).
 
+mod asynchronous;
 mod broker;
 mod config;
 mod environment;
@@ -11,6 +13,7 @@ mod environment_variables;
 pub mod event;
 mod extensions_api;
 mod invocation;
+mod lambda_api;
 mod logs;
 mod outcome;
 mod process;
@@ -21,6 +24,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 
+pub use asynchronous::{Events, InvalidPace, Pace, StoreError, WaitingView};
 pub use broker::{
     Answer, Broker, BuildNote, BuildView, EnvironmentView, FunctionView, InvocationRecord,
 };
@@ -28,4 +32,4 @@ pub use config::{Config, StartPolicy};
 pub use invocation::{Invocation, RequestId, TraceId};
 pub use outcome::{FunctionResponse, InitFailure, MAX_PAYLOAD_BYTES, Outcome, RuntimeExit};
 pub use process::{Launcher, RunningProcess};
-pub use server::{Gateway, RunError, router, run};
+pub use server::{Gateway, RunError, router, run, run_with};

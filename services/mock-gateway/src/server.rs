@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get};
 use function_supervisor::{FunctionTable, Supervisor};
 use service_runtime::{ServeError, Shutdown, control_routes, serve};
 use tokio::net::TcpListener;
@@ -13,9 +13,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::asynchronous::{Events, StoreError};
 use crate::broker::Broker;
 use crate::config::Config;
-use crate::routes::{control, front, invoke};
+use crate::lambda_api;
+use crate::process::Launcher;
+use crate::routes::{control, front};
 
 /// What the routes need; clones are handles.
 #[derive(Clone, Debug)]
@@ -24,12 +27,20 @@ pub struct Gateway {
     pub broker: Broker,
     /// The functions and the routes that lead to them.
     pub functions: watch::Receiver<Arc<FunctionTable>>,
+    /// Who takes events that nobody waits for.
+    pub events: Events,
 }
 
 /// The gateway stopped other than by its shutdown.
 #[derive(Debug, thiserror::Error)]
-#[error("the gateway stopped serving")]
-pub struct RunError(#[from] ServeError);
+pub enum RunError {
+    /// The listener failed.
+    #[error("the gateway stopped serving")]
+    Serve(#[from] ServeError),
+    /// The events that an earlier run accepted cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// Every route of the gateway.
 pub fn router(gateway: Gateway) -> Router {
@@ -40,14 +51,12 @@ pub fn router(gateway: Gateway) -> Router {
         .route("/lambda-url/{function}", any(front::function_url))
         .route("/lambda-url/{function}/", any(front::function_url))
         .route("/lambda-url/{function}/{*path}", any(front::function_url))
-        .route(
-            "/2015-03-31/functions/{name}/invocations",
-            post(invoke::invoke),
-        )
+        .merge(lambda_api::routes())
         .route("/_longshore/functions", get(control::functions))
         .route("/_longshore/functions/{name}", get(control::function))
         .route("/_longshore/environments", get(control::environments))
         .route("/_longshore/invocations", get(control::invocations))
+        .route("/_longshore/events", get(control::events))
         .fallback(front::http_api)
         .merge(control_routes("mock-gateway"))
         // The routes have limits of their own, AWS's.
@@ -59,20 +68,45 @@ pub fn router(gateway: Gateway) -> Router {
 /// stopped and their processes reaped. Asked to stop at once, it kills them instead.
 ///
 /// # Errors
-/// [`RunError`] if the listener fails for good. No process is left behind then either.
+/// [`RunError`] if accepted events cannot be read, or the listener fails for good. No
+/// process is left behind then either.
 pub async fn run(
     listener: TcpListener,
     supervisor: Supervisor,
     config: Config,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
-    let drain = config.drain;
     let functions = supervisor.functions();
-    let broker = Broker::new(config, Arc::new(supervisor));
+    run_with(listener, functions, Arc::new(supervisor), config, shutdown).await
+}
+
+/// [`run`] with functions from anywhere and any way to start them.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    listener: TcpListener,
+    functions: watch::Receiver<Arc<FunctionTable>>,
+    launcher: Arc<dyn Launcher>,
+    config: Config,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let drain = config.drain;
+    let events_dir = config.events_dir.clone();
+    let broker = Broker::new(config, launcher);
     // What is known already is known before the first request.
     let known = functions.borrow().clone();
     broker.take_in(&known);
     let mut tasks = JoinSet::new();
+    let events = match Events::open(broker.clone(), &events_dir, &mut tasks).await {
+        Ok(events) => events,
+        // Everything else works without it, and two sandboxes may share a folder.
+        Err(error @ StoreError::InUse(_)) => {
+            tracing::warn!("asynchronous invocation is off: {error}");
+            Events::unavailable(broker.clone(), &error.to_string())
+        }
+        Err(error) => return Err(error.into()),
+    };
     tasks.spawn(broker.clone().follow(functions.clone()));
 
     let began = Arc::new(OnceLock::new());
@@ -84,6 +118,7 @@ pub async fn run(
     let router = router(Gateway {
         broker: broker.clone(),
         functions,
+        events,
     });
     let served = tokio::select! {
         served = serve(listener, router, drained, drain) => served,
@@ -108,7 +143,7 @@ pub async fn run(
     }
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
-            tracing::error!(%error, "following the functions ended badly");
+            tracing::error!(%error, "a task of the gateway ended badly");
         }
     }
     Ok(served?)

@@ -17,6 +17,7 @@ use function_supervisor::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::asynchronous::Pace;
 use crate::broker::Answer;
 use crate::config::{Config, StartPolicy};
 use crate::invocation::{Invocation, RequestId, TraceId};
@@ -35,6 +36,9 @@ pub(crate) fn config() -> Config {
         rest_integration_timeout: Duration::from_secs(29),
         http_integration_timeout: Duration::from_secs(30),
         drain: Duration::from_secs(10),
+        events_dir: PathBuf::from("/nowhere"),
+        pace: Pace::AWS,
+        aws_endpoint: None,
         journal_entries: 100,
     }
 }

@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use environment_state::{Delivery, EnvironmentId, Finished, StopReason};
 pub(crate) use runtime_calls::{CallRefused, ExtensionRefused, MAX_EXTENSIONS, Said};
+pub(crate) use view::Declared;
 pub use view::{BuildView, EnvironmentView, FunctionView, InvocationRecord};
 
 use crate::config::{Config, StartPolicy};
@@ -131,6 +132,8 @@ pub(crate) struct Shared {
 struct State {
     pools: Vec<Pool>,
     index: BTreeMap<FunctionName, PoolId>,
+    /// Reserved concurrency, of functions that are not declared yet too.
+    reserved: BTreeMap<FunctionName, usize>,
     problems: Vec<String>,
     last_environment: u64,
 }
@@ -280,7 +283,7 @@ impl Broker {
                 BuildState::Building { .. } | BuildState::Built => {}
             }
         }
-        if pool.queue.len() >= max_waiting {
+        if pool.queue.len() >= max_waiting || pool.is_at_its_limit() {
             return Err(pool.answer(Outcome::Throttled, None));
         }
         pool.queue.push_back(Pending {
@@ -330,6 +333,21 @@ impl Broker {
                 );
                 Some(pool.answer(Outcome::BuildFailed { diagnostics: diagnostics.into() }, None))
             }
+        }
+    }
+
+    /// Reserves concurrency for a function: more invocations at the same time are
+    /// throttled. `None` takes the limit away.
+    pub(crate) fn reserve(&self, name: &FunctionName, concurrency: Option<u32>) {
+        let limit = concurrency.and_then(|count| usize::try_from(count).ok());
+        let mut state = self.lock();
+        match limit {
+            Some(limit) => drop(state.reserved.insert(name.clone(), limit)),
+            None => drop(state.reserved.remove(name)),
+        }
+        let known = state.index.get(name).copied();
+        if let Some(pool) = known.and_then(|id| state.pools.get_mut(id.0)) {
+            pool.reserved = limit;
         }
     }
 
@@ -394,7 +412,9 @@ impl Broker {
         let id = PoolId(state.pools.len());
         let arn = self.function_arn(name);
         let max = self.shared.config.max_environments;
-        state.pools.push(Pool::new(entry, max, arn));
+        let mut pool = Pool::new(entry, max, arn);
+        pool.reserved = state.reserved.get(name).copied();
+        state.pools.push(pool);
         state.index.insert(name.clone(), id);
         id
     }

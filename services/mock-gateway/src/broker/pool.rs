@@ -52,6 +52,8 @@ pub(crate) struct Pool {
     pub(crate) queue: VecDeque<Pending>,
     pub(crate) environments: Vec<Environment>,
     pub(crate) max_environments: usize,
+    /// Invocations at the same time, at most, if that was set.
+    pub(crate) reserved: Option<usize>,
     /// No longer declared.
     pub(crate) removed: bool,
     /// A second look is due already.
@@ -71,6 +73,7 @@ impl Pool {
             queue: VecDeque::new(),
             environments: Vec::new(),
             max_environments: max_environments.max(1),
+            reserved: None,
             removed: false,
             looking_again: false,
             arn,
@@ -378,6 +381,19 @@ impl Pool {
             .filter(|e| matches!(e.phase, Phase::Busy(_)) || !e.finished.is_empty())
             .count();
         self.queue.len() + under_way
+    }
+
+    /// Whether its reserved concurrency is used up.
+    pub(crate) fn is_at_its_limit(&self) -> bool {
+        let Some(reserved) = self.reserved else {
+            return false;
+        };
+        let running = self
+            .environments
+            .iter()
+            .filter(|e| matches!(e.phase, Phase::Busy(_)))
+            .count();
+        self.queue.len() + running >= reserved
     }
 
     /// Forgets one that waits, because its caller will not wait any longer.

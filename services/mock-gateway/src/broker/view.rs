@@ -40,6 +40,13 @@ pub struct FunctionView {
     pub environments: Vec<EnvironmentView>,
 }
 
+/// A function as it is declared, and its newest build.
+pub(crate) struct Declared {
+    pub(crate) function: app_model::Function,
+    pub(crate) artifact: Option<std::sync::Arc<function_supervisor::Artifact>>,
+    pub(crate) is_failed: bool,
+}
+
 /// How the newest build is doing.
 #[derive(Clone, Debug, Serialize)]
 pub struct BuildView {
@@ -176,6 +183,24 @@ impl Broker {
         let id = state.index.get(name)?;
         let pool = state.pools.get(id.0)?;
         (!pool.removed).then(|| function_view(pool))
+    }
+
+    /// Whether there is such a function.
+    pub(crate) fn is_declared(&self, name: &FunctionName) -> bool {
+        let state = self.lock();
+        let pool = state.index.get(name).and_then(|id| state.pools.get(id.0));
+        pool.is_some_and(|pool| !pool.removed)
+    }
+
+    /// How a function is declared, and its newest build; none if it is not declared.
+    pub(crate) fn declared(&self, name: &FunctionName) -> Option<Declared> {
+        let state = self.lock();
+        let pool = state.pools.get(state.index.get(name)?.0)?;
+        (!pool.removed).then(|| Declared {
+            function: pool.function.clone(),
+            artifact: pool.artifact.clone(),
+            is_failed: matches!(pool.build, BuildState::Failed { .. }),
+        })
     }
 
     /// Waits until this generation of a function, or a newer one, serves. Answers what is

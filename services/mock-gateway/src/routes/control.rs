@@ -13,6 +13,7 @@ use service_runtime::Problem;
 use tokio::time::Instant;
 
 use super::unknown_function;
+use crate::asynchronous::WaitingView;
 use crate::broker::{EnvironmentView, FunctionView, InvocationRecord};
 use crate::server::Gateway;
 
@@ -38,6 +39,21 @@ pub(crate) struct Invocations {
     invocations: Vec<InvocationRecord>,
     /// Older ones that the journal let go of.
     evicted: u64,
+}
+
+/// `GET /_longshore/events`: accepted events that are not delivered yet.
+#[derive(Serialize)]
+pub(crate) struct WaitingEvents {
+    waiting: usize,
+    /// The oldest of them.
+    events: Vec<WaitingView>,
+}
+
+/// How many.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limit {
+    limit: Option<usize>,
 }
 
 /// What to wait for.
@@ -94,6 +110,16 @@ pub(crate) async fn environments(State(gateway): State<Gateway>) -> Json<Environ
             .flat_map(|function| function.environments)
             .collect(),
     })
+}
+
+pub(crate) async fn events(
+    State(gateway): State<Gateway>,
+    limit: Result<Query<Limit>, QueryRejection>,
+) -> Result<Json<WaitingEvents>, Problem> {
+    let Query(limit) = limit.map_err(|rejected| Problem::bad_request(rejected.body_text()))?;
+    let limit = limit.limit.unwrap_or(DEFAULT_LIMIT);
+    let (waiting, events) = gateway.events.waiting(limit);
+    Ok(Json(WaitingEvents { waiting, events }))
 }
 
 pub(crate) async fn invocations(

@@ -3,7 +3,6 @@
 
 pub(crate) mod control;
 pub(crate) mod front;
-pub(crate) mod invoke;
 #[cfg(test)]
 mod tests;
 
@@ -27,11 +26,11 @@ const MAX_REQUEST_BYTES: usize = 10 * 1024 * 1024;
 const MAX_DRAINED_BYTES: usize = 128 * 1024 * 1024;
 
 /// A body was cut short by its sender, who is gone: nobody reads the answer.
-struct Hungup;
+pub(crate) struct Hungup;
 
 /// Reads a body. Of one that is larger than the gateway takes, one byte more than that is
 /// kept, to tell.
-async fn read_body(mut body: Body) -> Result<Bytes, Hungup> {
+pub(crate) async fn read_body(mut body: Body) -> Result<Bytes, Hungup> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut length = 0_usize;
@@ -62,7 +61,7 @@ async fn read_body(mut body: Body) -> Result<Bytes, Hungup> {
 }
 
 /// Says which build served, and how the newest is doing.
-fn mark(response: &mut Response, answer: &Answer) {
+pub(crate) fn mark(response: &mut Response, answer: &Answer) {
     let headers = response.headers_mut();
     if let Some(generation) = answer.served_by {
         headers.insert(GENERATION, HeaderValue::from(generation.0));

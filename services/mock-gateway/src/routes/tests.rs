@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
+use crate::asynchronous::Events;
 use crate::broker::Broker;
 use crate::outcome::RuntimeExit;
 use crate::server::{Gateway, router};
@@ -48,6 +49,7 @@ fn gateway(table: FunctionTable) -> (Router, Broker) {
     let gateway = Gateway {
         broker: broker.clone(),
         functions,
+        events: Events::unavailable(broker.clone(), "a test without a store"),
     };
     (router(gateway), broker)
 }
@@ -229,97 +231,6 @@ async fn a_build_that_never_worked_is_answered_with_its_diagnostics() {
     );
     assert_eq!(header(&headers, "x-longshore-build"), "failed");
     assert!(header(&headers, "content-type").starts_with("text/plain"));
-}
-
-#[tokio::test]
-async fn the_invoke_api_answers_as_lambda_does() {
-    const DEMO: &str = "/2015-03-31/functions/demo/invocations";
-    let (router, broker) = gateway(built(1));
-    for (path, kind, body, status, error_type, function_error) in [
-        (DEMO, "RequestResponse", r#"{"n":1}"#, 200, "", ""),
-        (DEMO, "RequestResponse", "", 200, "", ""),
-        (
-            "/2015-03-31/functions/arn:aws:lambda:us-east-1:000000000000:function:demo/invocations",
-            "RequestResponse",
-            "{}",
-            200,
-            "",
-            "",
-        ),
-        (DEMO, "DryRun", "{}", 204, "", ""),
-        (
-            DEMO,
-            "RequestResponse",
-            r#"{"do":"fail"}"#,
-            200,
-            "",
-            "Unhandled",
-        ),
-        (
-            DEMO,
-            "RequestResponse",
-            r#"{"do":"crash"}"#,
-            200,
-            "",
-            "Unhandled",
-        ),
-        (
-            DEMO,
-            "RequestResponse",
-            "{no",
-            400,
-            "InvalidRequestContentException",
-            "",
-        ),
-        (DEMO, "Event", "{}", 501, "NotImplementedException", ""),
-        (
-            DEMO,
-            "Maybe",
-            "{}",
-            400,
-            "InvalidParameterValueException",
-            "",
-        ),
-        (
-            "/2015-03-31/functions/nobody/invocations",
-            "RequestResponse",
-            "{}",
-            404,
-            "ResourceNotFoundException",
-            "",
-        ),
-        (
-            "/2015-03-31/functions/demo/invocations?Qualifier=7",
-            "RequestResponse",
-            "{}",
-            404,
-            "ResourceNotFoundException",
-            "",
-        ),
-    ] {
-        let mut request = post(path, body);
-        let headers = request.headers_mut();
-        headers.insert("x-amz-invocation-type", kind.parse().unwrap());
-        headers.insert("x-amz-log-type", "Tail".parse().unwrap());
-        let (found, headers, text) = send(&router, request).await;
-        assert_eq!(found, status, "{path} {kind} {body}: {text}");
-        assert_eq!(
-            header(&headers, "x-amzn-errortype"),
-            error_type,
-            "{kind} {body}"
-        );
-        assert_eq!(
-            header(&headers, "x-amz-function-error"),
-            function_error,
-            "{body}"
-        );
-        assert_eq!(header(&headers, "x-amzn-requestid").len(), 36);
-        if status == 200 {
-            assert_eq!(header(&headers, "x-amz-executed-version"), "$LATEST");
-            assert!(!header(&headers, "x-amz-log-result").is_empty(), "{body}");
-        }
-    }
-    broker.stop(std::future::ready(())).await;
 }
 
 #[tokio::test]

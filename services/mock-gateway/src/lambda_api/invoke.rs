@@ -1,0 +1,401 @@
+//! Lambda's Invoke API, as SDKs and the AWS CLI call it: `Invoke`, `InvokeAsync` and
+//! `InvokeWithResponseStream`.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::event_stream::{self, StreamError};
+use super::refusal::Refusal;
+use super::target::Target;
+use crate::asynchronous::NotAccepted;
+use crate::broker::Answer;
+use crate::invocation::{Invocation, RequestId, TraceId};
+use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
+use crate::routes::{Hungup, mark, read_body};
+use crate::server::Gateway;
+
+/// Lambda's longest run and some: who invokes directly waits for as long as that takes.
+const PATIENCE: Duration = Duration::from_secs(960);
+/// The longest client context, base64, in bytes.
+const MAX_CLIENT_CONTEXT_BYTES: usize = 3_583;
+/// The largest event that nobody waits for, in bytes.
+const MAX_EVENT_BYTES: usize = 1_048_576;
+
+/// The query of a call.
+#[derive(Default, Deserialize)]
+pub(crate) struct Version {
+    #[serde(rename = "Qualifier")]
+    pub(crate) qualifier: Option<String>,
+}
+
+/// How an invocation is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    RequestResponse,
+    Event,
+    DryRun,
+}
+
+impl Kind {
+    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        match text(headers, "x-amz-invocation-type") {
+            None | Some("RequestResponse") => Ok(Self::RequestResponse),
+            Some("Event") => Ok(Self::Event),
+            Some("DryRun") => Ok(Self::DryRun),
+            Some(other) => Err(Refusal::validation(
+                other,
+                "invocationType",
+                "Member must satisfy enum value set: [Event, RequestResponse, DryRun]",
+            )),
+        }
+    }
+
+    fn limit(self) -> (&'static str, usize) {
+        match self {
+            Self::Event => ("Event", MAX_EVENT_BYTES),
+            Self::RequestResponse | Self::DryRun => ("RequestResponse", MAX_PAYLOAD_BYTES),
+        }
+    }
+}
+
+/// `POST /2015-03-31/functions/{name}/invocations`.
+pub(crate) async fn invoke(
+    State(gateway): State<Gateway>,
+    Path(name): Path<String>,
+    Query(version): Query<Version>,
+    request: Request,
+) -> Response {
+    let request_id = RequestId::random();
+    let call = async {
+        let (headers, body) = take_apart(request).await?;
+        let kind = Kind::of(&headers)?;
+        let target = existing(&gateway, &name, version.qualifier.as_deref())?;
+        let call = prepare(&target, kind, &headers, body, request_id);
+        match kind {
+            Kind::DryRun => call.map(|_| status_only(StatusCode::NO_CONTENT)),
+            Kind::Event => {
+                accept(&gateway, call?).await?;
+                Ok(status_only(StatusCode::ACCEPTED))
+            }
+            Kind::RequestResponse => {
+                let answer = gateway.broker.invoke(call?, PATIENCE).await;
+                Ok(match body_of(&gateway, &target, &answer, request_id)? {
+                    Told::Answered(body) => answered(body, None, &answer),
+                    Told::Failed(body) => answered(body, Some("Unhandled"), &answer),
+                })
+            }
+        }
+    };
+    let response = call.await.unwrap_or_else(Refusal::into_response);
+    identified(response, request_id)
+}
+
+/// `POST /2014-11-13/functions/{name}/invoke-async/`: what `Event` was before.
+pub(crate) async fn invoke_async(
+    State(gateway): State<Gateway>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
+    let request_id = RequestId::random();
+    let call = async {
+        let (headers, body) = take_apart(request).await?;
+        let target = existing(&gateway, &name, None)?;
+        let call = prepare(&target, Kind::Event, &headers, body, request_id)?;
+        accept(&gateway, call).await?;
+        Ok(status_only(StatusCode::ACCEPTED))
+    };
+    let response = call.await.unwrap_or_else(Refusal::into_response);
+    identified(response, request_id)
+}
+
+/// `POST /2021-11-15/functions/{name}/response-streaming-invocations`.
+pub(crate) async fn invoke_with_response_stream(
+    State(gateway): State<Gateway>,
+    Path(name): Path<String>,
+    Query(version): Query<Version>,
+    request: Request,
+) -> Response {
+    let request_id = RequestId::random();
+    let call = async {
+        let (headers, body) = take_apart(request).await?;
+        let kind = Kind::of(&headers)?;
+        if kind == Kind::Event {
+            return Err(Refusal::invalid_parameter(
+                "InvocationType Event is not supported for response streaming",
+            ));
+        }
+        let target = existing(&gateway, &name, version.qualifier.as_deref())?;
+        let call = prepare(&target, kind, &headers, body, request_id)?;
+        if kind == Kind::DryRun {
+            return Ok(status_only(StatusCode::NO_CONTENT));
+        }
+        let answer = gateway.broker.invoke(call, PATIENCE).await;
+        let (payload, error) = match body_of(&gateway, &target, &answer, request_id)? {
+            Told::Answered(body) => (body, None),
+            Told::Failed(body) => (Bytes::new(), Some(stream_error(&body))),
+        };
+        let log = answer.log_tail.as_ref().map(|tail| BASE64.encode(tail));
+        let frames = event_stream::frames(&payload, error.as_ref(), log.as_deref());
+        let mut response = Response::new(Body::from(frames));
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static(event_stream::CONTENT_TYPE);
+        headers.insert(CONTENT_TYPE, kind);
+        executed(&mut response);
+        mark(&mut response, &answer);
+        Ok(response)
+    };
+    let response = call.await.unwrap_or_else(Refusal::into_response);
+    identified(response, request_id)
+}
+
+/// What a caller is told of an invocation that a function had.
+enum Told {
+    Answered(Bytes),
+    Failed(Bytes),
+}
+
+async fn take_apart(request: Request) -> Result<(HeaderMap, Bytes), Refusal> {
+    let (parts, body) = request.into_parts();
+    match read_body(body).await {
+        Ok(body) => Ok((parts.headers, body)),
+        Err(Hungup) => Err(Refusal::serialization("the body was cut short")),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The function that was named, if there is one.
+fn existing(gateway: &Gateway, name: &str, qualifier: Option<&str>) -> Result<Target, Refusal> {
+    let config = &gateway.broker.shared.config;
+    let target = Target::read(name, qualifier, config)?;
+    if target.is_latest() && gateway.broker.is_declared(&target.name) {
+        Ok(target)
+    } else {
+        Err(function_not_found(gateway, &target))
+    }
+}
+
+fn function_not_found(gateway: &Gateway, target: &Target) -> Refusal {
+    let arn = target.invoked_arn(&gateway.broker.shared.config);
+    Refusal::not_found(format!("Function not found: {arn}"))
+}
+
+fn prepare(
+    target: &Target,
+    kind: Kind,
+    headers: &HeaderMap,
+    body: Bytes,
+    request_id: RequestId,
+) -> Result<Invocation, Refusal> {
+    let (kind, limit) = kind.limit();
+    if body.len() > limit {
+        return Err(Refusal::too_large(body.len(), kind, limit));
+    }
+    let wants_log_tail = match text(headers, "x-amz-log-type") {
+        None | Some("None") => false,
+        Some("Tail") => true,
+        Some(other) => {
+            return Err(Refusal::validation(
+                other,
+                "logType",
+                "Member must satisfy enum value set: [None, Tail]",
+            ));
+        }
+    };
+    let payload = if body.is_empty() {
+        Bytes::from_static(b"{}")
+    } else {
+        body
+    };
+    if let Err(problem) = serde_json::from_slice::<IgnoredAny>(&payload) {
+        return Err(Refusal::of_user(
+            StatusCode::BAD_REQUEST,
+            "InvalidRequestContentException",
+            format!("Could not parse request body into json: {problem}"),
+        ));
+    }
+    let trace_id = text(headers, "x-amzn-trace-id")
+        .and_then(TraceId::from_header)
+        .unwrap_or_else(|| {
+            let now = jiff::Timestamp::now().as_second();
+            TraceId::random(u64::try_from(now).unwrap_or_default())
+        });
+    Ok(Invocation {
+        request_id,
+        function: target.name.clone(),
+        payload,
+        trace_id,
+        client_context: text(headers, "x-amz-client-context")
+            .map(client_context)
+            .transpose()?,
+        wants_log_tail,
+    })
+}
+
+/// The client context as the runtime gets it: JSON on one line of ASCII.
+fn client_context(encoded: &str) -> Result<String, Refusal> {
+    let refusal = |why: &str| {
+        Refusal::of_user(
+            StatusCode::BAD_REQUEST,
+            "InvalidRequestContentException",
+            format!("Client context must be a valid Base64-encoded JSON object ({why})"),
+        )
+    };
+    if encoded.len() > MAX_CLIENT_CONTEXT_BYTES {
+        return Err(refusal("longer than 3583 bytes"));
+    }
+    let decoded = BASE64.decode(encoded).map_err(|_| refusal("not base64"))?;
+    let value: serde_json::Map<String, Value> =
+        serde_json::from_slice(&decoded).map_err(|_| refusal("not a JSON object"))?;
+    let json = Value::Object(value).to_string();
+    // A header is ASCII; JSON can say everything that way.
+    let mut ascii = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        if c.is_ascii() {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut units) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    Ok(ascii)
+}
+
+/// Once this returns, the event outlives the process.
+async fn accept(gateway: &Gateway, invocation: Invocation) -> Result<(), Refusal> {
+    let accepted = gateway.events.accept(invocation).await;
+    accepted.map_err(|error| match error {
+        NotAccepted::Full => Refusal::throttled("ConcurrentInvocationLimitExceeded"),
+        NotAccepted::Unavailable(_) | NotAccepted::NotWritten(_) => {
+            Refusal::of_service(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        }
+    })
+}
+
+fn body_of(
+    gateway: &Gateway,
+    target: &Target,
+    answer: &Answer,
+    request_id: RequestId,
+) -> Result<Told, Refusal> {
+    Err(match &answer.outcome {
+        Outcome::Response(response) => return Ok(Told::Answered(response.body.clone())),
+        Outcome::Throttled => {
+            let reserved = gateway.events.options(&target.name).reserved_concurrency;
+            Refusal::throttled(if reserved.is_some() {
+                "ReservedFunctionConcurrentInvocationLimitExceeded"
+            } else {
+                "ConcurrentInvocationLimitExceeded"
+            })
+        }
+        Outcome::RequestTooLarge => {
+            Refusal::too_large(MAX_PAYLOAD_BYTES + 1, "RequestResponse", MAX_PAYLOAD_BYTES)
+        }
+        Outcome::UnknownFunction => function_not_found(gateway, target),
+        Outcome::IntegrationTimeout => Refusal::of_service(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the function was not done after 16 minutes; it runs on",
+        ),
+        Outcome::ShuttingDown => {
+            Refusal::of_service(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping")
+        }
+        failed @ (Outcome::FunctionError(_)
+        | Outcome::TimedOut { .. }
+        | Outcome::Crashed(_)
+        | Outcome::ResponseTooLarge
+        | Outcome::BuildFailed { .. }
+        | Outcome::InitFailed(_)) => {
+            let body = failed.error_body(request_id).unwrap_or_default();
+            return Ok(Told::Failed(body));
+        }
+    })
+}
+
+/// The function's own error type is the code; its whole error the details.
+fn stream_error(body: &Bytes) -> StreamError {
+    let error: Value = serde_json::from_slice(body).unwrap_or_default();
+    StreamError {
+        code: error["errorType"]
+            .as_str()
+            .unwrap_or("Unhandled")
+            .to_owned(),
+        details: String::from_utf8_lossy(body).into_owned(),
+    }
+}
+
+fn answered(body: Bytes, error: Option<&'static str>, answer: &Answer) -> Response {
+    let mut response = Response::new(Body::from(body));
+    executed(&mut response);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(error) = error {
+        headers.insert(
+            HeaderName::from_static("x-amz-function-error"),
+            HeaderValue::from_static(error),
+        );
+    }
+    if let Some(tail) = &answer.log_tail
+        && let Ok(value) = HeaderValue::from_str(&BASE64.encode(tail))
+    {
+        headers.insert(HeaderName::from_static("x-amz-log-result"), value);
+    }
+    mark(&mut response, answer);
+    if matches!(answer.outcome, Outcome::BuildFailed { .. }) {
+        response.headers_mut().insert(
+            HeaderName::from_static("x-longshore-build"),
+            HeaderValue::from_static("failed"),
+        );
+    }
+    response
+}
+
+fn executed(response: &mut Response) {
+    response.headers_mut().insert(
+        HeaderName::from_static("x-amz-executed-version"),
+        HeaderValue::from_static("$LATEST"),
+    );
+}
+
+fn identified(mut response: Response, request_id: RequestId) -> Response {
+    if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
+        let headers = response.headers_mut();
+        headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
+    }
+    response
+}
+
+fn status_only(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_context_becomes_one_line_of_ascii() {
+        let encoded = BASE64.encode("{\n \"custom\": {\"who\": \"Zo\u{eb}\"}}");
+        let text = client_context(&encoded).unwrap();
+        assert_eq!(text, r#"{"custom":{"who":"Zo\u00eb"}}"#);
+        assert!(client_context("%%%").is_err());
+        assert!(client_context(&BASE64.encode("[1]")).is_err());
+        assert!(client_context(&"e".repeat(MAX_CLIENT_CONTEXT_BYTES + 1)).is_err());
+    }
+}
