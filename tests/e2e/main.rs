@@ -1,5 +1,13 @@
-//! Whole pipelines, end to end, in one binary.
+//! Whole pipelines, end to end, with the services in this process.
+
+use e2e_tests::in_process::run;
 
 mod imports;
+#[path = "../suite/pipeline.rs"]
 mod pipeline;
+#[path = "../suite/refusals.rs"]
+mod refusals;
+#[path = "../suite/reload.rs"]
 mod reload;
+#[path = "../suite/storage.rs"]
+mod storage;

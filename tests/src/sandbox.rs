@@ -1,19 +1,14 @@
-//! A running sandbox: the real services in this process, each on a port of its own.
+//! A running sandbox as a test sees it: addresses, requests, and what came of them.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use longshore::settings::{Profile, Settings, Start, Watch};
-use longshore::stack::{Parts, Stack};
+use anyhow::{Context, Result, anyhow, ensure};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use service_runtime::{LogFormat, Shutdown};
-use tempfile::TempDir;
-use tokio::task::JoinHandle;
+
+use crate::in_process;
 
 /// A first request waits for the first build, which may compile every dependency.
 const FIRST_BUILD_WITHIN: Duration = Duration::from_secs(600);
@@ -43,110 +38,107 @@ impl Answer {
     ///
     /// # Errors
     /// If it is none.
-    pub fn json(&self) -> anyhow::Result<Value> {
+    pub fn json(&self) -> Result<Value> {
         serde_json::from_str(&self.body).with_context(|| format!("not JSON: {}", self.body))
     }
+}
+
+/// Where the services are, as `http://host:port`.
+#[derive(Clone, Debug)]
+pub struct Urls {
+    /// The mock API Gateway.
+    pub gateway: String,
+    /// The S3 endpoint.
+    pub aws: String,
+    /// The mock destination.
+    pub destination: String,
+    /// The callback poller.
+    pub poller: String,
+}
+
+/// What a sandbox is made of, and so how it ends.
+#[derive(Debug)]
+pub(crate) enum Running {
+    InProcess(in_process::Services),
+    #[cfg(feature = "docker")]
+    Containers(crate::containers::Lease),
+    /// Whoever started it ends it.
+    #[cfg(feature = "docker")]
+    Elsewhere,
 }
 
 /// A running sandbox. End it with [`Sandbox::stop`], which proves that it drains.
 #[derive(Debug)]
 pub struct Sandbox {
-    gateway: SocketAddr,
-    aws: SocketAddr,
-    destination: SocketAddr,
-    poller: SocketAddr,
+    urls: Urls,
+    inside: Urls,
     client: Client,
-    shutdown: Shutdown,
-    running: JoinHandle<anyhow::Result<()>>,
-    fixtures: TempDir,
+    running: Running,
+    fixtures: PathBuf,
 }
 
 impl Sandbox {
-    /// This repository's own functions and fixtures. The fixtures are a copy, so that a
-    /// test may add to them.
-    ///
-    /// # Errors
-    /// If a service cannot start.
-    pub async fn start() -> anyhow::Result<Self> {
-        Self::of_workspace(&repository()).await
-    }
-
-    /// The functions of another workspace.
-    ///
-    /// # Errors
-    /// If a service cannot start.
-    pub async fn of_workspace(workspace: &Path) -> anyhow::Result<Self> {
-        let fixtures = TempDir::new()?;
-        std::fs::copy(
-            repository().join("fixtures/data/sample.ndjson"),
-            fixtures.path().join("sample.ndjson"),
-        )?;
-        let shutdown = Shutdown::new();
-        let settings = settings(workspace, fixtures.path());
-        let stack = Stack::start(settings, Parts::ALL, shutdown.clone()).await?;
-        let addresses = *stack.addresses();
-        let sandbox = Self {
-            gateway: addresses.gateway.context("no gateway")?,
-            aws: addresses.aws.context("no AWS endpoint")?,
-            destination: addresses.destination.context("no destination")?,
-            poller: addresses.poller.context("no poller")?,
-            client: Client::builder()
-                .no_proxy()
-                .timeout(FIRST_BUILD_WITHIN)
-                .build()?,
-            shutdown,
-            running: tokio::spawn(stack.join()),
+    pub(crate) fn new(
+        urls: Urls,
+        inside: Urls,
+        fixtures: PathBuf,
+        running: Running,
+    ) -> Result<Self> {
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(FIRST_BUILD_WITHIN)
+            .build()?;
+        Ok(Self {
+            urls,
+            inside,
+            client,
+            running,
             fixtures,
-        };
-        for url in [
-            &sandbox.aws("/_longshore/health"),
-            &sandbox.poller("/_longshore/health"),
-        ] {
-            let health = sandbox.get(url).await?;
-            ensure!(
-                health.status == StatusCode::OK,
-                "{url} is not healthy: {health:?}"
-            );
-        }
-        Ok(sandbox)
+        })
     }
 
     /// A URL of the gateway.
     #[must_use]
     pub fn gateway(&self, path: &str) -> String {
-        format!("http://{}{path}", self.gateway)
+        self.urls.gateway.clone() + path
     }
 
     /// A URL of the AWS endpoint.
     #[must_use]
     pub fn aws(&self, path: &str) -> String {
-        format!("http://{}{path}", self.aws)
+        self.urls.aws.clone() + path
     }
 
     /// A URL of the destination.
     #[must_use]
     pub fn destination(&self, path: &str) -> String {
-        format!("http://{}{path}", self.destination)
+        self.urls.destination.clone() + path
     }
 
     /// A URL of the poller.
     #[must_use]
     pub fn poller(&self, path: &str) -> String {
-        format!("http://{}{path}", self.poller)
+        self.urls.poller.clone() + path
+    }
+
+    /// The services as functions reach them: what goes into a payload.
+    #[must_use]
+    pub fn inside(&self) -> &Urls {
+        &self.inside
     }
 
     /// The folder that is kept in step with `test-bucket`.
     #[must_use]
     pub fn fixtures(&self) -> &Path {
-        self.fixtures.path()
+        &self.fixtures
     }
 
     /// A webhook payload for this job that reads `sample.ndjson` and reports to the poller.
     #[must_use]
     pub fn webhook(&self, webhook_id: &str) -> Value {
         json!({
-            "data_url": self.aws("/test-bucket/sample.ndjson"),
-            "callback_url": self.poller("/mock/poll/"),
+            "data_url": format!("{}/test-bucket/sample.ndjson", self.inside.aws),
+            "callback_url": format!("{}/mock/poll/", self.inside.poller),
             "webhook_id": webhook_id,
             "access_token": "2:some:token",
             "settings": {},
@@ -158,15 +150,31 @@ impl Sandbox {
     ///
     /// # Errors
     /// If nobody answers.
-    pub async fn get(&self, url: &str) -> anyhow::Result<Answer> {
+    pub async fn get(&self, url: &str) -> Result<Answer> {
         answer(self.client.get(url)).await
+    }
+
+    /// DELETEs a URL.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub async fn delete(&self, url: &str) -> Result<Answer> {
+        answer(self.client.delete(url)).await
+    }
+
+    /// PUTs a body to a URL.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub async fn put(&self, url: &str, body: &str) -> Result<Answer> {
+        answer(self.client.put(url).body(body.to_owned())).await
     }
 
     /// POSTs a JSON body to a function, as API Gateway's caller does.
     ///
     /// # Errors
     /// If nobody answers.
-    pub async fn invoke(&self, function: &str, body: &Value) -> anyhow::Result<Answer> {
+    pub async fn invoke(&self, function: &str, body: &Value) -> Result<Answer> {
         self.invoke_text(function, &body.to_string()).await
     }
 
@@ -174,7 +182,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// If nobody answers.
-    pub async fn invoke_text(&self, function: &str, body: &str) -> anyhow::Result<Answer> {
+    pub async fn invoke_text(&self, function: &str, body: &str) -> Result<Answer> {
         let url = self.gateway(&format!("/lambda/{function}"));
         answer(
             self.client
@@ -189,7 +197,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// If it has not ended within 30 s.
-    pub async fn ended_job(&self, webhook_id: &str) -> anyhow::Result<Value> {
+    pub async fn ended_job(&self, webhook_id: &str) -> Result<Value> {
         let view = self
             .get(&self.poller(&format!("/_longshore/jobs/{webhook_id}?wait=30s")))
             .await?;
@@ -209,49 +217,66 @@ impl Sandbox {
     ///
     /// # Errors
     /// If it does not answer.
-    pub async fn deliveries(&self) -> anyhow::Result<Value> {
+    pub async fn deliveries(&self) -> Result<Value> {
         self.get(&self.destination("/_longshore/deliveries"))
             .await?
             .json()
     }
 
-    /// Asks again until the answer satisfies, for what only shows from outside.
+    /// Asks again until the answer satisfies, for what only shows from outside. Nobody
+    /// answering does not satisfy.
     ///
     /// # Errors
     /// With the last answer, if none does within 30 s.
-    pub async fn until(
+    pub async fn until(&self, url: &str, satisfied: impl Fn(&Answer) -> bool) -> Result<Answer> {
+        self.until_within(Duration::from_secs(30), url, satisfied)
+            .await
+    }
+
+    /// The same, with patience of one's own.
+    ///
+    /// # Errors
+    /// With the last answer, if none satisfies in time.
+    pub async fn until_within(
         &self,
+        patience: Duration,
         url: &str,
         satisfied: impl Fn(&Answer) -> bool,
-    ) -> anyhow::Result<Answer> {
-        let give_up = tokio::time::Instant::now() + Duration::from_secs(30);
+    ) -> Result<Answer> {
+        let give_up = tokio::time::Instant::now() + patience;
         let mut pause = tokio::time::interval(Duration::from_millis(20));
+        let mut last = Err(anyhow!("never asked"));
         loop {
             pause.tick().await;
-            let answer = self.get(url).await?;
-            if satisfied(&answer) {
-                return Ok(answer);
-            }
             ensure!(
                 tokio::time::Instant::now() < give_up,
-                "{url} never satisfied; last: {answer:?}"
+                "{url} never satisfied within {patience:?}; last: {last:?}"
             );
+            last = tokio::time::timeout_at(give_up, self.get(url))
+                .await
+                .unwrap_or_else(|late| Err(late.into()));
+            if last.as_ref().is_ok_and(&satisfied) {
+                return last;
+            }
         }
     }
 
-    /// Drains and ends everything.
+    /// Drains and ends what was started for this sandbox.
     ///
     /// # Errors
     /// If a service failed, or has not ended in time.
-    pub async fn stop(self) -> anyhow::Result<()> {
-        self.shutdown.drain();
-        tokio::time::timeout(Duration::from_secs(30), self.running)
-            .await
-            .context("it does not end")??
+    pub async fn stop(self) -> Result<()> {
+        match self.running {
+            Running::InProcess(services) => services.stop().await,
+            #[cfg(feature = "docker")]
+            Running::Containers(lease) => lease.stop().await,
+            #[cfg(feature = "docker")]
+            Running::Elsewhere => Ok(()),
+        }
     }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
+async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
     let response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
     Ok(Answer {
@@ -259,59 +284,4 @@ async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
         headers,
         body: response.text().await?,
     })
-}
-
-/// This repository.
-pub(crate) fn repository() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    folder.canonicalize().unwrap_or(folder)
-}
-
-/// A target folder for functions beside the one that this test was built in: kept from run
-/// to run, and never locked by the cargo that runs the tests.
-fn target_dir() -> PathBuf {
-    let executable = std::env::current_exe().ok();
-    let target = executable
-        .as_deref()
-        .and_then(|path| path.ancestors().nth(3));
-    target
-        .map_or_else(|| repository().join("target"), Path::to_owned)
-        .join("functions")
-}
-
-fn settings(workspace: &Path, fixtures: &Path) -> Settings {
-    Settings {
-        host: Ipv4Addr::LOCALHOST.into(),
-        gateway_port: 0,
-        aws_port: 0,
-        destination_port: 0,
-        poller_port: 0,
-        workspace: workspace.to_owned(),
-        handlers: workspace.join("handlers"),
-        fixtures: fixtures.to_owned(),
-        bucket: "test-bucket".into(),
-        state_dir: fixtures.join(".state"),
-        ephemeral: true,
-        target_dir: target_dir(),
-        artifacts: Vec::new(),
-        profile: Profile::Dev,
-        watch: Watch::Auto,
-        start: Start::Lazy,
-        max_environments: 10,
-        function_timeout: None,
-        integration_timeout: Duration::from_secs(29),
-        time_scale: longshore::settings::Pace::AWS,
-        job_timeout: Duration::from_secs(60),
-        drain: Duration::from_secs(10),
-        aws_endpoint_url: None,
-        poller_url: None,
-        region: "us-east-1".into(),
-        log: "info".into(),
-        log_format: LogFormat::Text,
-        // The port is not known yet; the name leads to whichever it will be.
-        function_env: BTreeMap::from([(
-            "DESTINATION_URL".into(),
-            "http://api_destination:5005/mock/destination".into(),
-        )]),
-    }
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::sandbox::repository;
+use crate::repository;
 
 /// A Cargo workspace in a temporary folder, with one function.
 ///
 /// The function has a name of its own, as all workspaces build into one target folder. It
 /// answers the text of its source's `VERSION`; `{"sleep_ms": n}` makes it wait
-/// first, `{"exit": n}` ends its process, `{"panic": true}` panics.
+/// first, `{"exit": n}` ends its process, `{"panic": true}` panics, `{"put": path, "text": t}`
+/// writes to S3 through AWS's own variable for it.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
@@ -20,6 +21,8 @@ pub struct Scratch {
 
 const SOURCE: &str = r#"use lambda_runtime::{LambdaEvent, Error, run, service_fn};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const VERSION: &str = "@VERSION@";
 
@@ -40,7 +43,23 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
         std::process::exit(code as i32);
     }
     assert!(command["panic"] != true, "asked to panic");
+    if let (Some(path), Some(text)) = (command["put"].as_str(), command["text"].as_str()) {
+        let answer = put(path, text).await?;
+        return Ok(json!({"statusCode": 200, "body": answer}));
+    }
     Ok(json!({"statusCode": 200, "body": VERSION}))
+}
+
+async fn put(path: &str, text: &str) -> Result<String, Error> {
+    let endpoint = std::env::var("AWS_ENDPOINT_URL")?;
+    let host = endpoint.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(host).await?;
+    let length = text.len();
+    let request = format!("PUT {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{text}");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
 }
 "#;
 
@@ -50,17 +69,44 @@ version = "0.0.0"
 edition = "2024"
 
 [dependencies]
-lambda_runtime = { version = "1.5", default-features = false, features = ["tracing"] }
-serde_json = "1"
-tokio = { version = "1", features = ["macros", "rt-multi-thread", "time"] }
-
+lambda_runtime.workspace = true
+@DEPENDENCIES@
 [package.metadata.lambda.deploy]
 timeout = 20
 "#;
 
+/// What this repository's handlers are made of. The function needs little of it, but cargo
+/// chooses features by all that is asked for: asked for the same, it finds what was
+/// compiled for them before.
+fn dependencies() -> anyhow::Result<String> {
+    let runner = repository().join("handlers/webhook-runner/Cargo.toml");
+    let manifest = std::fs::read_to_string(runner)?;
+    let (_, dependencies) = manifest
+        .split_once("\n[dependencies]\n")
+        .context("webhook-runner has no dependencies")?;
+    let lines = dependencies
+        .lines()
+        .take_while(|line| !line.starts_with('['));
+    let foreign = lines.filter(|line| !line.starts_with("pipeline-contract"));
+    Ok(foreign.map(|line| format!("{line}\n")).collect())
+}
+
+/// The manifest of this repository's workspace, with other members.
+pub(crate) fn with_members(manifest: &str, members: &str) -> String {
+    let lines = manifest.lines().map(|line| {
+        if line.starts_with("members = ") {
+            format!("members = {members}\n")
+        } else {
+            format!("{line}\n")
+        }
+    });
+    lines.collect()
+}
+
 impl Scratch {
-    /// A workspace whose function has this name and answers `version`. Its lock file is this repository's, so
-    /// that it builds from the same crates.
+    /// A workspace whose function has this name and answers `version`. Its lock file, its
+    /// profiles and its dependencies' features are this repository's, so that it builds
+    /// from what was built before.
     ///
     /// # Errors
     /// If files cannot be written.
@@ -68,13 +114,16 @@ impl Scratch {
         let folder = TempDir::new()?;
         let scratch = Self { folder, function };
         std::fs::create_dir_all(scratch.workspace().join("handlers/probe/src"))?;
+        let manifest = std::fs::read_to_string(repository().join("Cargo.toml"))?;
         std::fs::write(
             scratch.workspace().join("Cargo.toml"),
-            "[workspace]\nresolver = \"3\"\nmembers = [\"handlers/*\"]\n\n[profile.dev]\ndebug = false\n",
+            with_members(&manifest, "[\"handlers/*\"]"),
         )?;
         std::fs::write(
             scratch.workspace().join("handlers/probe/Cargo.toml"),
-            MANIFEST.replace("@NAME@", function),
+            MANIFEST
+                .replace("@NAME@", function)
+                .replace("@DEPENDENCIES@", &dependencies()?),
         )?;
         std::fs::copy(
             repository().join("Cargo.lock"),

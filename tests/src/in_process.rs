@@ -1,0 +1,153 @@
+//! The world in which the real services run in this process, each on a port of its own.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use longshore::settings::{PackageSource, Profile, Settings, Start, Watch};
+use longshore::stack::{Parts, Stack};
+use reqwest::StatusCode;
+use service_runtime::{LogFormat, Shutdown};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::repository;
+use crate::sandbox::{Running, Sandbox, Urls};
+use crate::world::{Kind, World};
+
+/// Runs a test's body in this world.
+///
+/// # Errors
+/// What the body fails with.
+pub fn run(body: impl AsyncFnOnce(&World) -> Result<()>) -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(body(&World(Kind::InProcess)))
+}
+
+/// The services of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Services {
+    shutdown: Shutdown,
+    running: JoinHandle<Result<()>>,
+    /// Copied, so that a test may add to them.
+    _fixtures: TempDir,
+}
+
+impl Services {
+    /// Drains and ends everything.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.shutdown.drain();
+        tokio::time::timeout(Duration::from_secs(30), self.running)
+            .await
+            .context("it does not end")??
+    }
+}
+
+pub(crate) async fn start(workspace: &Path, variables: &[(&str, &str)]) -> Result<Sandbox> {
+    let fixtures = TempDir::new()?;
+    std::fs::copy(
+        repository().join("fixtures/data/sample.ndjson"),
+        fixtures.path().join("sample.ndjson"),
+    )?;
+    let shutdown = Shutdown::new();
+    let settings = settings(workspace, fixtures.path(), variables);
+    let stack = Stack::start(settings, Parts::ALL, shutdown.clone()).await?;
+    let addresses = *stack.addresses();
+    let url = |address: Option<SocketAddr>, what: &'static str| {
+        address.map(|at| format!("http://{at}")).context(what)
+    };
+    let urls = Urls {
+        gateway: url(addresses.gateway, "no gateway")?,
+        aws: url(addresses.aws, "no AWS endpoint")?,
+        destination: url(addresses.destination, "no destination")?,
+        poller: url(addresses.poller, "no poller")?,
+    };
+    let folder = fixtures.path().to_owned();
+    let services = Services {
+        shutdown,
+        running: tokio::spawn(stack.join()),
+        _fixtures: fixtures,
+    };
+    let sandbox = Sandbox::new(urls.clone(), urls, folder, Running::InProcess(services))?;
+    for url in [
+        &sandbox.aws("/_longshore/health"),
+        &sandbox.poller("/_longshore/health"),
+    ] {
+        let health = sandbox.get(url).await?;
+        ensure!(
+            health.status == StatusCode::OK,
+            "{url} is not healthy: {health:?}"
+        );
+    }
+    Ok(sandbox)
+}
+
+/// A target folder for functions beside the one that this test was built in: kept from run
+/// to run, and never locked by the cargo that runs the tests.
+fn target_dir() -> PathBuf {
+    let executable = std::env::current_exe().ok();
+    let target = executable
+        .as_deref()
+        .and_then(|path| path.ancestors().nth(3));
+    target
+        .map_or_else(|| repository().join("target"), Path::to_owned)
+        .join("functions")
+}
+
+/// The repository's functions as `make test ARTIFACTS=1` packaged them; else none: every
+/// function is built from source.
+fn artifacts(workspace: &Path) -> Vec<PackageSource> {
+    let Some(folder) = std::env::var_os("LONGSHORE_TEST_ARTIFACTS") else {
+        return Vec::new();
+    };
+    if workspace != repository() {
+        return Vec::new();
+    }
+    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let zips = files
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "zip"));
+    zips.map(|zip| PackageSource { name: None, zip }).collect()
+}
+
+fn settings(workspace: &Path, fixtures: &Path, variables: &[(&str, &str)]) -> Settings {
+    // The port is not known yet; the name leads to whichever it will be.
+    let mut function_env = BTreeMap::from([(
+        "DESTINATION_URL".to_owned(),
+        "http://api_destination:5005/mock/destination".to_owned(),
+    )]);
+    let own = variables.iter();
+    function_env.extend(own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Settings {
+        host: Ipv4Addr::LOCALHOST.into(),
+        gateway_port: 0,
+        aws_port: 0,
+        destination_port: 0,
+        poller_port: 0,
+        workspace: workspace.to_owned(),
+        handlers: workspace.join("handlers"),
+        fixtures: fixtures.to_owned(),
+        bucket: "test-bucket".into(),
+        state_dir: fixtures.join(".state"),
+        ephemeral: true,
+        target_dir: target_dir(),
+        artifacts: artifacts(workspace),
+        profile: Profile::Dev,
+        watch: Watch::Auto,
+        start: Start::Lazy,
+        max_environments: 10,
+        function_timeout: None,
+        integration_timeout: Duration::from_secs(29),
+        time_scale: longshore::settings::Pace::AWS,
+        job_timeout: Duration::from_secs(60),
+        drain: Duration::from_secs(10),
+        aws_endpoint_url: None,
+        poller_url: None,
+        region: "us-east-1".into(),
+        log: "info".into(),
+        log_format: LogFormat::Text,
+        function_env,
+    }
+}
