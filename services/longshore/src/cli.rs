@@ -125,7 +125,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Destination => serve::run(settings, Parts::DESTINATION).await,
             Command::Poller => serve::run(settings, Parts::POLLER).await,
             Command::Invoke { function, data } => invoke::run(&settings, function, data).await,
-            Command::New { name } => new::run(&settings, name),
+            Command::New { name } => new::run(&settings, name).await,
             Command::Build {
                 handlers,
                 all,

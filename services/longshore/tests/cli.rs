@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 /// Everything here takes a moment; a machine under load may take longer.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -153,8 +155,23 @@ async fn new_makes_a_handler_and_refuses_what_is_none() {
     .unwrap();
     std::fs::write(template.join("main.rs"), "fn main() { template::run() }\n").unwrap();
 
-    let (code, text) = ended(folder.path(), &["new", "my-orders"]).await;
+    // A gateway that notices the handler at the second look.
+    let gateway = MockServer::builder().start().await;
+    let asked = Mock::given(path("/_longshore/functions/my-orders"));
+    asked
+        .respond_with(ResponseTemplate::new(404))
+        .up_to_n_times(1)
+        .mount(&gateway)
+        .await;
+    let served = Mock::given(path("/_longshore/functions/my-orders"));
+    served
+        .respond_with(ResponseTemplate::new(200))
+        .mount(&gateway)
+        .await;
+    let port = format!("--gateway-port={}", gateway.address().port());
+    let (code, text) = ended(folder.path(), &["new", "my-orders", &port]).await;
     assert_eq!(code, 0, "{text}");
+    assert!(text.contains("the running Longshore serves it"), "{text}");
     let made = |path: &str| {
         std::fs::read_to_string(folder.path().join("handlers/my-orders").join(path)).unwrap()
     };
@@ -165,10 +182,14 @@ async fn new_makes_a_handler_and_refuses_what_is_none() {
         ("my-orders", "exists already"),
         ("My Orders", "no handler name"),
     ] {
-        let (code, text) = ended(folder.path(), &["new", name]).await;
+        let (code, text) = ended(folder.path(), &["new", name, &port]).await;
         assert_eq!(code, 1, "{text}");
         assert!(text.contains(expected), "{text}");
     }
+    drop(gateway);
+    let (code, text) = ended(folder.path(), &["new", "more-orders", &port]).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("longshore up"), "{text}");
 }
 
 struct Up {

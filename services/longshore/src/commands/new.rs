@@ -1,7 +1,9 @@
-//! `longshore new <name>`: a handler from the workspace's template.
+//! `longshore new <name>`: a handler from the workspace's template, which a running
+//! Longshore serves by the time the command has ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
@@ -11,12 +13,19 @@ use crate::settings::Settings;
 /// The template's package, binary and folder have this name.
 const TEMPLATE: &str = "template";
 
-/// Copies `handlers/template` and puts the new name in its place.
+/// A running Longshore reads the workspace again within this, or is too busy to wait for.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is asked.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// Copies `handlers/template`, puts the new name in its place, and waits until a running
+/// Longshore knows it.
 ///
 /// # Errors
 /// If the name is no package name, is taken, or the workspace has no template. Nothing is
 /// left behind by a copy that failed.
-pub fn run(settings: &Settings, name: &str) -> anyhow::Result<Exit> {
+pub async fn run(settings: &Settings, name: &str) -> anyhow::Result<Exit> {
     check_name(name)?;
     let template = settings.handlers.join(TEMPLATE);
     ensure!(
@@ -46,12 +55,41 @@ pub fn run(settings: &Settings, name: &str) -> anyhow::Result<Exit> {
             .unwrap_or(&target)
             .display()
     );
-    println!("a running `longshore up` serves it at the next request:");
+    println!("{}", noticed(settings, name).await);
     println!(
-        "  curl -X POST http://localhost:{}/lambda/{name} -d @fixtures/events/webhook.json",
+        "  curl -X POST http://localhost:{}/lambda/{name} -H 'Content-Type: application/json' -d @fixtures/events/webhook-payload.json",
         settings.gateway_port
     );
     Ok(Exit::Success)
+}
+
+/// What there is to say of a Longshore that runs, or does not, on the gateway's port.
+async fn noticed(settings: &Settings, name: &str) -> &'static str {
+    const ABSENT: &str = "start Longshore with `make dev` or `longshore up`, then:";
+    const SERVED: &str = "the running Longshore serves it:";
+    const SILENT: &str =
+        "a Longshore runs but has not noticed it; is its workspace another one? Otherwise:";
+    let url = format!(
+        "http://{}:{}/_longshore/functions/{name}",
+        settings.host, settings.gateway_port
+    );
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(NOTICED_WITHIN)
+        .build();
+    let Ok(client) = client else { return ABSENT };
+    let asking = async {
+        loop {
+            match client.get(&url).send().await {
+                Err(_) => return ABSENT,
+                Ok(answer) if answer.status().is_success() => return SERVED,
+                Ok(_) => tokio::time::sleep(ASK_EVERY).await,
+            }
+        }
+    };
+    tokio::time::timeout(NOTICED_WITHIN, asking)
+        .await
+        .unwrap_or(SILENT)
 }
 
 fn check_name(name: &str) -> anyhow::Result<()> {
