@@ -140,4 +140,5 @@ docker-test-func: toolchain docker-build ## one of them: make docker-test-func c
 .PHONY: clean
 clean: docker ## remove the containers, their volumes and the images built here
 	$(COMPOSE) down --remove-orphans --volumes
-	docker image rm --force $$($(COMPOSE) config --images destination gateway | grep -v localstack) 2>/dev/null || true
+	docker image rm --force $$(LONGSHORE_AWS_IMAGE=not-ours $(COMPOSE) config --images | grep -vx not-ours | sort -u) 2>/dev/null || true
+	docker image prune --force --filter label=com.docker.compose.project=longshore

@@ -7,5 +7,5 @@ export AWS_ENDPOINT_URL=http://127.0.0.1:4566
 bucket="${LONGSHORE_BUCKET:-test-bucket}"
 fixtures=/fixtures
 
-awslocal s3api head-bucket --bucket "$bucket" >/dev/null 2>&1 || awslocal s3 mb "s3://$bucket"
+awslocal s3 mb "s3://$bucket" >/dev/null 2>&1 || awslocal s3api head-bucket --bucket "$bucket"
 awslocal s3 sync --only-show-errors --exclude '.*' --exclude '*/.*' "$fixtures" "s3://$bucket"
