@@ -1,7 +1,9 @@
-//! Whole pipelines, end to end, with the services and LocalStack in containers.
+//! Whole pipelines, end to end, with the services and LocalStack in containers; and the
+//! compose file itself.
 
 use e2e_tests::containers::run;
 
+mod compose;
 #[path = "../suite/pipeline.rs"]
 mod pipeline;
 #[path = "../suite/refusals.rs"]

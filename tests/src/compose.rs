@@ -123,13 +123,31 @@ impl Compose {
         Ok(format!("http://{address}"))
     }
 
-    /// Kills a service's container, as `docker kill` does.
+    /// Kills everything in a service's container but its init, which then ends as after any
+    /// crash. Not `docker kill`: the engine takes that for a wish, and starts nothing again.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub async fn crash(&self, service: &str) -> Result<()> {
+        let container = self.container(service).await?;
+        let everything = ["exec", &container, "bash", "-c", "kill -KILL -1"];
+        // The command dies with the container; what happened to that is seen there.
+        drop(docker_in(&self.folder, &[], &everything).await);
+        Ok(())
+    }
+
+    /// Kills a service's container with `docker kill`.
     ///
     /// # Errors
     /// If it does not run.
     pub async fn kill(&self, service: &str) -> Result<()> {
-        self.compose(&["kill", service]).await?;
+        let container = self.container(service).await?;
+        docker_in(&self.folder, &[], &["kill", &container]).await?;
         Ok(())
+    }
+
+    async fn container(&self, service: &str) -> Result<String> {
+        self.compose(&["ps", "--all", "--quiet", service]).await
     }
 
     /// How often the engine has started a service's container again, if it is healthy now.
@@ -137,7 +155,7 @@ impl Compose {
     /// # Errors
     /// If there is no such container.
     pub async fn restarts_when_healthy(&self, service: &str) -> Result<Option<u32>> {
-        let container = self.compose(&["ps", "--all", "--quiet", service]).await?;
+        let container = self.container(service).await?;
         let format = "{{.State.Health.Status}} {{.RestartCount}}";
         let state = docker_in(
             &self.folder,
@@ -151,7 +169,7 @@ impl Compose {
         }
     }
 
-    /// Waits until the engine has started a killed container again and it is healthy.
+    /// Waits until the engine has started a crashed container again and it is healthy.
     ///
     /// # Errors
     /// If it does not within a minute and a half.

@@ -1,0 +1,163 @@
+//! The compose file itself: what `make up` promises, and what a killed container does.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e_tests::compose::Compose;
+use e2e_tests::{Answer, Sandbox};
+use serde_json::{Value, json};
+
+use crate::run;
+
+/// Runs the body and takes the project down; an error carries the containers' logs.
+async fn with_logs(compose: Compose, body: impl AsyncFnOnce(&Compose) -> Result<()>) -> Result<()> {
+    if let Err(error) = body(&compose).await {
+        let logs = compose.logs().await.unwrap_or_default();
+        return Err(error.context(format!("the containers said:\n{logs}")));
+    }
+    compose.down().await
+}
+
+/// The README's request, word for word.
+fn snippet() -> Value {
+    json!({
+        "data_url": "http://fake_s3:4566/test-bucket/sample.ndjson",
+        "callback_url": "http://api_destination:5005/mock/poll/",
+        "webhook_id": "wh-abcd12345",
+    })
+}
+
+async fn snippet_succeeds(sandbox: &Sandbox) -> Result<()> {
+    for url in [
+        sandbox.destination("/_longshore/deliveries"),
+        sandbox.poller("/_longshore/jobs"),
+    ] {
+        sandbox.delete(&url).await?;
+    }
+    let answer = sandbox.invoke("demo", &snippet()).await?;
+    ensure!(
+        answer.json()? == json!({"status": "succeeded", "message": []}),
+        "{answer:?}"
+    );
+    let job = sandbox.ended_job("wh-abcd12345").await?;
+    ensure!(job["state"] == "succeeded", "{job}");
+    let deliveries = sandbox.deliveries().await?;
+    ensure!(deliveries["records"] == 100, "{deliveries}");
+    Ok(())
+}
+
+#[test]
+fn up_serves_the_snippet_and_an_edit_and_down_leaves_nothing() -> Result<()> {
+    run(async |_| {
+        with_logs(Compose::new(&[])?, async |compose| {
+            let sandbox = compose.up().await?;
+            snippet_succeeds(&sandbox).await?;
+
+            let source = compose.folder().join("handlers/echo/src/lib.rs");
+            let echo = sandbox.invoke("echo", &json!({})).await?;
+            ensure!(
+                echo.header("content-type") == "application/json",
+                "{echo:?}"
+            );
+            let text = std::fs::read_to_string(&source)?;
+            let edited = text.replacen("\"application/json\"", "\"text/edited\"", 1);
+            std::fs::write(&source, edited)?;
+            sandbox
+                .until(&sandbox.gateway("/lambda/echo"), |answer| {
+                    answer.header("content-type") == "text/edited"
+                })
+                .await?;
+
+            let dropped = sandbox.fixtures().join("dropped.ndjson");
+            std::fs::write(&dropped, "{\"n\": 1}\n")?;
+            let url = sandbox.aws("/test-bucket/dropped.ndjson");
+            sandbox.until(&url, |answer| answer.status == 200).await?;
+            std::fs::remove_file(&dropped)?;
+            sandbox.until(&url, |answer| answer.status == 404).await?;
+            Ok(())
+        })
+        .await
+    })
+}
+
+/// A job slow enough to be met in the middle: 100 records in 50 requests, 25 a second.
+fn slow_webhook(webhook_id: &str) -> Value {
+    let mut payload = snippet();
+    payload["webhook_id"] = json!(webhook_id);
+    payload["settings"] = json!({"batch_size": 2, "req_per_min": 1500});
+    payload
+}
+
+/// Takes a service away while a job runs, in whichever way, and waits for the job's answer;
+/// there is none if the gateway itself was taken.
+async fn in_the_middle_of_a_job(
+    compose: &Compose,
+    webhook_id: &str,
+    take_away: impl AsyncFnOnce() -> Result<()>,
+) -> Result<Option<Answer>> {
+    let sandbox = compose.sandbox().await?;
+    let webhook = slow_webhook(webhook_id);
+    sandbox
+        .delete(&sandbox.destination("/_longshore/deliveries"))
+        .await?;
+    let under_way = sandbox.destination("/_longshore/deliveries?wait=20s&count=3&bodies=false");
+    let job = tokio::time::timeout(Duration::from_secs(60), sandbox.invoke("demo", &webhook));
+    let (answer, taken) = tokio::join!(job, async {
+        sandbox.get(&under_way).await?;
+        take_away().await
+    });
+    taken?;
+    Ok(answer.context("the job hangs")?.ok())
+}
+
+#[test]
+fn a_crashed_container_comes_back_and_the_job_ends() -> Result<()> {
+    run(async |_| {
+        let compose = Compose::new(&[("LONGSHORE_JOB_TIMEOUT", "10")])?;
+        with_logs(compose, async |compose| {
+            compose.up().await?;
+            for service in ["destination", "poller", "localstack", "gateway"] {
+                let webhook_id = format!("wh-without-{service}");
+                let answer =
+                    in_the_middle_of_a_job(compose, &webhook_id, || compose.crash(service))
+                        .await
+                        .with_context(|| format!("without {service}"))?;
+                ensure!(
+                    answer.is_some() || service == "gateway",
+                    "{service}: the caller got no answer"
+                );
+                compose.restarted(service).await?;
+                let sandbox = compose.sandbox().await?;
+                // A new poller knows the job only if a report came after it.
+                if service != "poller" {
+                    let job = sandbox.ended_job(&webhook_id).await?;
+                    ensure!(job["state"] != "running", "{service}: {job}");
+                }
+                snippet_succeeds(&sandbox)
+                    .await
+                    .with_context(|| format!("after {service} crashed"))?;
+            }
+            Ok(())
+        })
+        .await
+    })
+}
+
+#[test]
+fn up_brings_back_a_container_that_was_killed_by_hand() -> Result<()> {
+    run(async |_| {
+        with_logs(Compose::new(&[])?, async |compose| {
+            compose.up().await?;
+            let answer = in_the_middle_of_a_job(compose, "wh-killed-by-hand", || {
+                compose.kill("destination")
+            })
+            .await?;
+            ensure!(answer.is_some(), "the caller got no answer");
+            let sandbox = compose.up().await?;
+            let job = sandbox.ended_job("wh-killed-by-hand").await?;
+            ensure!(job["state"] != "running", "{job}");
+            snippet_succeeds(&sandbox).await
+        })
+        .await
+    })
+}
