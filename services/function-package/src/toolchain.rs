@@ -225,3 +225,40 @@ async fn zig_version(tools: &Tools) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_the_command_that_installs_it() {
+        let sysroot = tempfile::tempdir().unwrap();
+        let triple = Architecture::Arm64.triple();
+        let mut toolchain = Toolchain {
+            programs: Programs::on_path(),
+            linker: Linker::Host,
+            sysroot: sysroot.path().to_owned(),
+            host: Architecture::X86_64.triple().to_owned(),
+            cargo: String::new(),
+            rustc: String::new(),
+        };
+        let missing = |toolchain: &Toolchain| {
+            let error = toolchain.require(Architecture::Arm64).unwrap_err();
+            assert!(error.is_of_this_machine());
+            error.to_string()
+        };
+        assert!(missing(&toolchain).contains("run `pip install cargo-zigbuild`"));
+        toolchain.linker = Linker::Zig {
+            zigbuild: String::new(),
+            zig: None,
+        };
+        assert!(missing(&toolchain).contains("run `rustup target add aarch64-unknown-linux-gnu`"));
+        let library = sysroot.path().join("lib/rustlib").join(triple).join("lib");
+        std::fs::create_dir_all(library).unwrap();
+        assert!(missing(&toolchain).contains("no rust-objcopy"));
+        let objcopy = toolchain.objcopy();
+        std::fs::create_dir_all(objcopy.parent().unwrap()).unwrap();
+        std::fs::write(objcopy, "").unwrap();
+        toolchain.require(Architecture::Arm64).unwrap();
+    }
+}
