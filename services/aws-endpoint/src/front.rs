@@ -1,5 +1,5 @@
 //! The way in: every request that is not for the control API. Finds out for which AWS
-//! service and by whom it was signed, hands S3's to s3s and refuses the rest by name.
+//! service and by whom it was signed, hands S3's to s3s, Lambda's to the gateway and refuses the rest by name.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use s3s::service::S3Service;
 use tower::ServiceExt;
 
 use crate::credential::Credential;
+use crate::lambda::{Lambda, is_lambda_path};
 use crate::unverified;
 
 /// An answer in the form of S3's errors.
@@ -62,14 +63,16 @@ pub(crate) struct Front {
     s3: S3Service,
     /// Signatures made with it are verified.
     access_key: Arc<str>,
+    lambda: Option<Lambda>,
     request_ids: Arc<RequestIds>,
 }
 
 impl Front {
-    pub(crate) fn new(s3: S3Service, access_key: &str) -> Self {
+    pub(crate) fn new(s3: S3Service, access_key: &str, lambda: Option<Lambda>) -> Self {
         Self {
             s3,
             access_key: access_key.into(),
+            lambda,
             request_ids: Arc::default(),
         }
     }
@@ -95,6 +98,15 @@ impl Front {
         let (parts, body) = request.into_parts();
         let credential = Credential::of(&parts);
         let service = credential.as_ref().and_then(|it| it.service.as_deref());
+        if let Some(lambda) = &self.lambda
+            && match service {
+                Some(service) => service == "lambda",
+                None => credential.is_none() && is_lambda_path(parts.uri.path()),
+            }
+        {
+            let request = Request::from_parts(parts, body);
+            return Ok(lambda.pass_on(request).await);
+        }
         if let Some(service) = service
             && service != "s3"
         {

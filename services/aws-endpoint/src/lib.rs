@@ -1,4 +1,5 @@
 //! The embedded AWS endpoint: S3 in process, on one port, for SDKs, CLIs and plain HTTP.
+//! Lambda's API it passes on to the gateway.
 //!
 //! s3s speaks the protocol (routing, signatures, XML); this crate keeps the objects, lets
 //! anyone in, keeps a bucket in step with the fixtures folder, and refuses by name what it
@@ -10,6 +11,7 @@ mod credential;
 mod domains;
 mod fixtures;
 mod front;
+mod lambda;
 mod listing;
 mod s3;
 mod store;
@@ -25,12 +27,14 @@ use s3s::service::S3ServiceBuilder;
 use service_runtime::{ServeError, control_routes};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 pub use store::OpenError;
 
 use access::{NothingIgnored, OneKey};
 use domains::Domains;
 use front::Front;
+use lambda::Lambda;
 use s3::Embedded;
 use store::{Store, StoreError};
 
@@ -56,6 +60,8 @@ pub struct Config {
     pub fixtures: Option<Fixtures>,
     /// Host names whose subdomains are buckets, such as [`LOCAL_DOMAINS`].
     pub virtual_host_domains: Vec<String>,
+    /// Where Lambda's API is answered: the gateway's address.
+    pub lambda: Option<Url>,
 }
 
 /// The credentials handed out to functions.
@@ -177,7 +183,7 @@ impl Endpoint {
         service.set_access(NothingIgnored);
         service.set_host(Domains::new(config.virtual_host_domains));
         Ok(Self {
-            front: Front::new(service.build(), &access_key),
+            front: Front::new(service.build(), &access_key, config.lambda.map(Lambda::new)),
             following,
         })
     }

@@ -202,7 +202,7 @@ impl Stack {
         };
 
         if let Some(listener) = listeners.aws {
-            let config = aws_config(&settings, ephemeral.as_ref());
+            let config = aws_config(&settings, &addresses, ephemeral.as_ref())?;
             let stop = back_stop.clone().cancelled_owned();
             tasks.spawn(async move { Ok(aws_endpoint::run(listener, config, stop).await?) });
         }
@@ -349,13 +349,19 @@ fn url_or(setting: Option<&String>, own: Option<SocketAddr>, otherwise_port: u16
     }
 }
 
-fn aws_config(settings: &Settings, ephemeral: Option<&TempDir>) -> aws_endpoint::Config {
+fn aws_config(
+    settings: &Settings,
+    addresses: &Addresses,
+    ephemeral: Option<&TempDir>,
+) -> anyhow::Result<aws_endpoint::Config> {
     use aws_endpoint::{Config, Credentials, Fixtures, LOCAL_DOMAINS, Watch as Following};
     let storage = match ephemeral {
         Some(folder) => folder.path().join("s3"),
         None => settings.state_dir.join("s3"),
     };
-    Config {
+    let gateway = addresses.gateway.map(reachable);
+    let lambda = gateway.map(|address| format!("http://{address}").parse());
+    Ok(Config {
         storage,
         region: settings.region.clone(),
         credentials: Credentials {
@@ -374,7 +380,10 @@ fn aws_config(settings: &Settings, ephemeral: Option<&TempDir>) -> aws_endpoint:
             },
         }),
         virtual_host_domains: LOCAL_DOMAINS.map(str::to_owned).into(),
-    }
+        lambda: lambda
+            .transpose()
+            .context("the gateway's address is no URL")?,
+    })
 }
 
 fn poller_config(settings: &Settings) -> callback_poller::Config {

@@ -43,6 +43,16 @@ impl Endpoint {
 
     /// Starts where nobody has made the fixtures folder.
     pub(crate) async fn start_without_data(folders: tempfile::TempDir, watch: Watch) -> Self {
+        Self::run(folders, watch, None).await
+    }
+
+    /// Starts with a gateway that answers for Lambda.
+    pub(crate) async fn start_with_lambda(gateway: SocketAddr) -> Self {
+        let gateway = format!("http://{gateway}").parse().unwrap();
+        Self::run(tempfile::tempdir().unwrap(), Watch::Auto, Some(gateway)).await
+    }
+
+    async fn run(folders: tempfile::TempDir, watch: Watch, lambda: Option<url::Url>) -> Self {
         let data = folders.path().join("data");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -60,6 +70,7 @@ impl Endpoint {
                 watch,
             }),
             virtual_host_domains: LOCAL_DOMAINS.map(str::to_owned).to_vec(),
+            lambda,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(run(listener, config, async move {

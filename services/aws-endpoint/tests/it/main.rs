@@ -7,6 +7,8 @@ mod fixtures;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod lambda;
+#[cfg(test)]
 mod raw;
 #[cfg(test)]
 mod sdk;
