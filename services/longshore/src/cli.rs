@@ -59,9 +59,10 @@ enum Command {
     /// Package functions for Lambda: build/<handler>.zip, with a manifest beside it.
     Build {
         /// The functions; `demo`, `demo.rs` and `handlers/demo` are the same one.
-        handlers: Vec<String>,
+        #[arg(value_name = "HANDLER")]
+        functions: Vec<String>,
         /// All functions.
-        #[arg(long, conflicts_with = "handlers")]
+        #[arg(long, conflicts_with = "functions")]
         all: bool,
         /// The processor to build for: x86_64 or arm64.
         #[arg(long, value_name = "ARCHITECTURE", default_value = "x86_64")]
@@ -127,14 +128,14 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Invoke { function, data } => invoke::run(&settings, function, data).await,
             Command::New { name } => new::run(&settings, name).await,
             Command::Build {
-                handlers,
+                functions,
                 all,
                 arch,
                 include,
                 out,
             } => {
                 let options = BuildOptions {
-                    handlers: handlers.clone(),
+                    handlers: functions.clone(),
                     all: *all,
                     architecture: *arch,
                     include: include.clone(),
@@ -168,10 +169,28 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::settings::SETTINGS;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_subcommand_has_an_argument_with_a_settings_name() {
+        // clap would take the one for the other without a word.
+        let settings: Vec<&str> = SETTINGS.iter().map(|setting| setting.flag).collect();
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                let (id, of) = (argument.get_id().as_str(), command.get_name());
+                assert!(
+                    !settings.contains(&id),
+                    "`{id}` of `{of}` is a setting's name"
+                );
+            }
+        }
+        let cli = Cli::try_parse_from(["longshore", "build", "demo"]).unwrap();
+        assert!(cli.flags.0.is_empty(), "{:?}", cli.flags);
     }
 
     #[test]
