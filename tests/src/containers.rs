@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 use testcontainers::core::{ContainerPort, Healthcheck, IntoContainerPort, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner;
-use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
+use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, Image, ImageExt};
 use tokio::runtime::Runtime;
 use tokio::sync::{MutexGuard, OnceCell};
 
@@ -117,8 +117,7 @@ impl Containers {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = SHARED.get().map(|shared| shared.containers.iter());
         for container in shared.into_iter().flatten().chain(own.iter()) {
-            let image = container.image();
-            eprintln!("--- {image:?} {}", container.id());
+            eprintln!("--- {} {}", container.image().name(), container.id());
             eprintln!("{}", engine::logs(container.id(), self.since));
         }
     }
