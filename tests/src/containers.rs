@@ -260,9 +260,10 @@ fn functions(variables: &[(&str, &str)]) -> Result<PathBuf> {
         workspace.join("Cargo.toml"),
         with_members(&manifest, members),
     )?;
-    let usual = "DESTINATION_URL=http://api_destination:5005/mock/destination\n".to_owned();
-    let own = variables.iter();
-    let env = own.fold(usual, |env, (name, value)| format!("{env}{name}={value}\n"));
+    let env: String = variables
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect();
     std::fs::write(workspace.join(".env"), env)?;
     Ok(workspace)
 }

@@ -1,6 +1,5 @@
 //! The world in which the real services run in this process, each on a port of its own.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -113,13 +112,8 @@ fn artifacts(workspace: &Path) -> Vec<PackageSource> {
 }
 
 fn settings(workspace: &Path, fixtures: &Path, variables: &[(&str, &str)]) -> Settings {
-    // The port is not known yet; the name leads to whichever it will be.
-    let mut function_env = BTreeMap::from([(
-        "DESTINATION_URL".to_owned(),
-        "http://api_destination:5005/mock/destination".to_owned(),
-    )]);
-    let own = variables.iter();
-    function_env.extend(own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let variable = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let function_env = variables.iter().map(variable).collect();
     Settings {
         host: Ipv4Addr::LOCALHOST.into(),
         gateway_port: 0,

@@ -19,8 +19,9 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// Where batches go when `DESTINATION_URL` is not set.
-    pub const DESTINATION_URL: &str = "http://localhost:5005/mock/destination";
+    /// Where batches go when `DESTINATION_URL` is not set: the mock destination, by the
+    /// name it has wherever it runs: in one process, on another port, in its container.
+    pub const DESTINATION_URL: &str = "http://api_destination:5005/mock/destination";
 
     /// A handler that posts to `destination_url`.
     #[must_use]

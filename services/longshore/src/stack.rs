@@ -316,19 +316,24 @@ async fn start_egress_proxy(
         .await
         .context("no loopback port for the egress proxy")?;
     let address = listener.local_addr()?;
-    let aliases = [
-        (S3_ALIAS, addresses.aws),
-        (DESTINATION_ALIAS, addresses.destination),
-    ];
-    let aliases = aliases
-        .into_iter()
-        .filter_map(|(name, address)| Some((name.to_owned(), reachable(address?))))
-        .collect();
+    let aliases = host_aliases(addresses).into_iter().collect();
     let stop = stop.clone().cancelled_owned();
     tasks.spawn(async move {
         Ok(egress_proxy::run(listener, egress_proxy::Config { aliases }, stop).await?)
     });
     Ok(address)
+}
+
+/// The services of this process by their names in the compose network.
+fn host_aliases(addresses: &Addresses) -> Vec<(String, SocketAddr)> {
+    let aliases = [
+        (S3_ALIAS, addresses.aws),
+        (DESTINATION_ALIAS, addresses.destination),
+    ];
+    let running = aliases
+        .into_iter()
+        .filter_map(|(name, address)| Some((name.to_owned(), reachable(address?))));
+    running.collect()
 }
 
 /// The address at which this machine reaches a listener: loopback where it listens
@@ -438,6 +443,7 @@ fn gateway_config(
         account_id: "000000000000".into(),
         region: settings.region.clone(),
         function_env,
+        host_aliases: host_aliases(addresses),
         start: match settings.start {
             Start::Eager => mock_gateway::StartPolicy::Eager,
             Start::Lazy => mock_gateway::StartPolicy::Lazy,

@@ -1,5 +1,6 @@
 //! How the gateway is set. Typed and complete: the binary reads flags and environment.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub struct Config {
     /// Environment variables that every function gets, such as `AWS_ENDPOINT_URL`. They
     /// win over a function's own.
     pub function_env: Vec<(String, String)>,
+    /// Hosts (`host:port`) that stand for a service of this stack where they do not
+    /// resolve; variables that are URLs of one get its address.
+    pub host_aliases: Vec<(String, SocketAddr)>,
     /// When functions are built and started.
     pub start: StartPolicy,
     /// Environments of one generation of a function that run at the same time, at most;

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::host_aliases::resolved;
 
 /// Where and as what one environment runs.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +37,13 @@ pub(crate) fn compose(config: &Config, placement: Placement<'_>) -> Vec<(String,
     set("AWS_ACCESS_KEY_ID", "test".to_owned());
     set("AWS_SECRET_ACCESS_KEY", "test".to_owned());
     set("AWS_SESSION_TOKEN", "test".to_owned());
-    for (name, value) in &function.settings.env {
-        set(name, value.clone());
-    }
-    for (name, value) in &config.function_env {
-        set(name, value.clone());
+    let own = function.settings.env.iter();
+    let gateways = config
+        .function_env
+        .iter()
+        .map(|(name, value)| (name, value));
+    for (name, value) in own.chain(gateways) {
+        set(name, resolved(value, &config.host_aliases));
     }
 
     // What Lambda reserves.
@@ -98,10 +101,12 @@ mod tests {
             ("AWS_ENDPOINT_URL", "http://mine"),
             ("AWS_LAMBDA_MAX_CONCURRENCY", "8"),
             ("MINE", "1"),
+            ("TO", "http://api:5005/x"),
         ] {
             env.insert(name.to_owned(), value.to_owned());
         }
         let mut config = testing::config();
+        config.host_aliases = vec![("api:5005".to_owned(), "127.0.0.1:9000".parse().unwrap())];
         config.function_env = vec![
             ("AWS_ENDPOINT_URL".to_owned(), "http://gateway".to_owned()),
             ("SHARED".to_owned(), "2".to_owned()),
@@ -121,6 +126,7 @@ mod tests {
             ("AWS_ENDPOINT_URL", Some("http://gateway")),
             ("AWS_LAMBDA_MAX_CONCURRENCY", None),
             ("MINE", Some("1")),
+            ("TO", Some("http://127.0.0.1:9000/x")),
             ("SHARED", Some("2")),
             ("AWS_LAMBDA_RUNTIME_API", Some("127.0.0.1:9001")),
             ("AWS_LAMBDA_FUNCTION_NAME", Some("demo")),

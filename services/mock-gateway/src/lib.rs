@@ -12,6 +12,7 @@ mod environment;
 mod environment_variables;
 pub mod event;
 mod extensions_api;
+mod host_aliases;
 mod invocation;
 mod lambda_api;
 mod logs;

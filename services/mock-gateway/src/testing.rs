@@ -29,6 +29,7 @@ pub(crate) fn config() -> Config {
         account_id: "000000000000".to_owned(),
         region: "us-east-1".to_owned(),
         function_env: Vec::new(),
+        host_aliases: Vec::new(),
         start: StartPolicy::Lazy,
         max_environments: 10,
         max_waiting: 100,

@@ -52,6 +52,7 @@ fn config(folder: &Path) -> Config {
         account_id: "000000000000".to_owned(),
         region: "us-east-1".to_owned(),
         function_env: Vec::new(),
+        host_aliases: Vec::new(),
         start: StartPolicy::Lazy,
         max_environments: 4,
         max_waiting: 1_000,
