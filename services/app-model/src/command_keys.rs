@@ -32,8 +32,14 @@ pub(crate) fn declared_commands(
     inputs: &mut Vec<PathBuf>,
     problems: &mut Problems,
 ) -> Vec<Function> {
-    for name in longshore.names().filter(|name| *name != "function") {
-        problems.push(longshore.problem(name, "unknown key: Longshore knows `function` here"));
+    for name in longshore
+        .names()
+        .filter(|name| !matches!(*name, "function" | "api"))
+    {
+        problems.push(longshore.problem(
+            name,
+            "unknown key: Longshore knows `function` and `api` here",
+        ));
     }
     let declared = longshore.section("function", problems);
     let mut functions = Vec::new();

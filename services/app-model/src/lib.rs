@@ -1,6 +1,8 @@
 //! What functions exist, how they are set, and which routes lead to them: from Cargo
 //! metadata, with cargo-lambda's own keys.
 
+mod api;
+mod api_settings;
 mod command_keys;
 mod function;
 mod model;
@@ -9,9 +11,13 @@ mod routes;
 mod section;
 mod settings;
 
+pub use api::{
+    Api, BinaryMediaTypes, Cors, FunctionUrl, HttpApi, LoadBalancer, PayloadFormat, RestApi,
+    RouteOptions, RouterKind,
+};
 pub use function::{
     CargoTarget, CommandSource, Function, FunctionName, FunctionSettings, FunctionSource,
     InvalidFunctionName,
 };
 pub use model::AppModel;
-pub use routes::{NoRoute, Route, RouteDeclaration, RouteError, RouteTable};
+pub use routes::{DEFAULT_ROUTE, NoRoute, Route, RouteDeclaration, RouteError, RouteTable};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Metadata, Package, TargetKind};
 
+use crate::api_settings::declared_api;
 use crate::command_keys::declared_commands;
 use crate::router_keys::{DeclaredRoute, declared_routes};
 use crate::section::{Problems, Section};
@@ -90,11 +91,18 @@ impl AppModel {
             let lambda = section.section("lambda", &mut problems);
             routes.extend(declared_routes(&lambda, &mut problems));
             let longshore = section.section("longshore", &mut problems);
+            if longshore.value("api").is_some() {
+                problems.push(longshore.problem(
+                    "api",
+                    "APIs are the whole workspace's: move this to `workspace.metadata.longshore.api`",
+                ));
+            }
             for function in declared_commands(&longshore, &mut model.inputs, &mut problems) {
                 model.add(function, package.manifest_path.as_std_path(), &mut problems);
             }
         }
         let longshore = workspace.section("longshore", &mut problems);
+        let api = longshore.section("api", &mut problems);
         for function in declared_commands(&longshore, &mut model.inputs, &mut problems) {
             model.add(function, root_manifest.as_std_path(), &mut problems);
         }
@@ -103,6 +111,8 @@ impl AppModel {
 
         model.problems = problems;
         model.route(routes);
+        let api = declared_api(&api, &model.functions, &model.routes, &mut model.problems);
+        model.routes = std::mem::take(&mut model.routes).with_api(api);
         // The workspace's tables are read once per function.
         let mut seen = std::collections::BTreeSet::new();
         model

@@ -3,15 +3,20 @@
 //! Patterns come in AWS's spelling (`/hook/{proxy+}`) or in cargo-lambda's
 //! (`/hook/{*proxy}`); both mean the same. Precedence is API Gateway's: an exact segment
 //! before a parameter before a greedy parameter, among the routes that take the method.
+//! `$default`, the HTTP API's last resort, takes what no pattern does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::FunctionName;
+use crate::{Api, FunctionName};
+
+/// The route that takes what no other does.
+pub const DEFAULT_ROUTE: &str = "$default";
 
 /// One declared route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteDeclaration {
-    /// The path pattern in AWS's spelling, for example `/hook/{proxy+}`.
+    /// The path pattern in AWS's spelling, for example `/hook/{proxy+}`; or `$default`.
     pub resource: String,
     /// The methods it takes, upper case; empty means any.
     pub methods: BTreeSet<String>,
@@ -25,8 +30,10 @@ pub struct Route {
     /// Who answers.
     pub function: FunctionName,
     /// The matched pattern in AWS's spelling: the event's `resource` (v1) or the second
-    /// half of its `routeKey` (v2).
+    /// half of its `routeKey` (v2); `$default` if no pattern matched.
     pub resource: String,
+    /// Whether the route takes every method: its key then begins with `ANY`.
+    pub any_method: bool,
     /// Path parameters as they stand in the path, still percent-encoded.
     pub parameters: BTreeMap<String, String>,
 }
@@ -84,6 +91,10 @@ pub struct RouteTable {
     by_method: BTreeMap<String, matchit::Router<RouteIndex>>,
     /// For the methods that no route names.
     any_method: matchit::Router<RouteIndex>,
+    /// Who takes the rest.
+    default: Option<FunctionName>,
+    /// What is set about the APIs.
+    api: Arc<Api>,
 }
 
 impl RouteTable {
@@ -96,7 +107,25 @@ impl RouteTable {
         let mut problems = Vec::new();
         let mut taken: BTreeMap<(String, String), FunctionName> = BTreeMap::new();
         let mut routes: Vec<RouteDeclaration> = Vec::new();
+        let mut default: Option<FunctionName> = None;
         for mut route in declarations {
+            if route.resource == DEFAULT_ROUTE {
+                match &default {
+                    Some(first) if *first == route.function => {}
+                    Some(first) => problems.push(RouteError::Duplicate {
+                        method: "ANY".to_owned(),
+                        resource: route.resource,
+                        first: first.clone(),
+                        second: route.function,
+                    }),
+                    None => {
+                        route.methods.clear();
+                        default = Some(route.function.clone());
+                        routes.push(route);
+                    }
+                }
+                continue;
+            }
             let pattern = match Pattern::parse(&route.resource) {
                 Ok(pattern) => pattern,
                 Err(reason) => {
@@ -146,6 +175,7 @@ impl RouteTable {
         }
         let mut table = Self {
             routes,
+            default,
             ..Self::default()
         };
         problems.extend(table.index());
@@ -217,11 +247,20 @@ impl RouteTable {
             return Ok(Route {
                 function: route.function.clone(),
                 resource: route.resource.clone(),
+                any_method: route.methods.is_empty(),
                 parameters: matched
                     .params
                     .iter()
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect(),
+            });
+        }
+        if let Some(function) = &self.default {
+            return Ok(Route {
+                function: function.clone(),
+                resource: DEFAULT_ROUTE.to_owned(),
+                any_method: true,
+                parameters: BTreeMap::new(),
             });
         }
         let allowed: BTreeSet<String> = self
@@ -241,6 +280,34 @@ impl RouteTable {
     #[must_use]
     pub fn routes(&self) -> &[RouteDeclaration] {
         &self.routes
+    }
+
+    /// Whether a route was declared for this method (`ANY` for all) and resource.
+    #[must_use]
+    pub fn has_route(&self, method: &str, resource: &str) -> bool {
+        self.routes.iter().any(|route| {
+            route.resource == resource
+                && if method == "ANY" {
+                    route.methods.is_empty()
+                } else {
+                    route.methods.contains(method)
+                }
+        })
+    }
+
+    /// What is set about the APIs that these routes belong to.
+    #[must_use]
+    pub fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// The same routes, of APIs with these settings.
+    #[must_use]
+    pub fn with_api(self, api: Api) -> Self {
+        Self {
+            api: Arc::new(api),
+            ..self
+        }
     }
 
     /// Whether there is no route at all.
@@ -412,6 +479,22 @@ mod tests {
         ] {
             assert_eq!(resolve(&table, method, path), expected, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn the_default_route_takes_the_rest() {
+        let (table, problems) = table(&[
+            ("GET", "/orders", "list"),
+            ("", "$default", "rest"),
+            ("", "$default", "other"),
+        ]);
+        assert_eq!(
+            problems,
+            ["`ANY $default` is routed twice: to `rest` and to `other`"]
+        );
+        assert_eq!(resolve(&table, "GET", "/orders"), "list /orders");
+        assert_eq!(resolve(&table, "POST", "/orders"), "rest $default");
+        assert_eq!(resolve(&table, "GET", "/a/b"), "rest $default");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use app_model::BinaryMediaTypes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
@@ -27,6 +28,53 @@ pub(super) fn utf8_or_base64(body: &[u8]) -> EventBody<'_> {
             is_base64: false,
         },
         Err(_) => base64(body),
+    }
+}
+
+/// A REST API that has `binaryMediaTypes` passes on as base64 what has such a type, and
+/// anything else as text, garbled if it is none. A body without a type counts as JSON.
+pub(super) fn by_binary_type<'a>(
+    body: &'a [u8],
+    headers: &HeaderMap,
+    types: &BinaryMediaTypes,
+) -> EventBody<'a> {
+    if body.is_empty() {
+        return EventBody::default();
+    }
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    if types.contains(content_type.unwrap_or("application/json")) {
+        base64(body)
+    } else {
+        EventBody {
+            text: Some(String::from_utf8_lossy(body)),
+            is_base64: false,
+        }
+    }
+}
+
+/// A load balancer passes on four kinds of uncompressed text; all else is base64.
+pub(super) fn of_load_balancer<'a>(body: &'a [u8], headers: &HeaderMap) -> EventBody<'a> {
+    let value = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &http::HeaderValue| value.to_str().ok())
+    };
+    let essence = value(header::CONTENT_TYPE)
+        .and_then(|content_type| content_type.split(';').next())
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    let text = essence.starts_with("text/")
+        || matches!(
+            essence.as_str(),
+            "application/json" | "application/javascript" | "application/xml"
+        );
+    if body.is_empty() || (text && !headers.contains_key(header::CONTENT_ENCODING)) {
+        utf8_or_base64(body)
+    } else {
+        base64(body)
     }
 }
 

@@ -26,6 +26,29 @@ impl<'a> Fields<'a> {
         Self(fields)
     }
 
+    /// Reads a query string and undoes nothing: a load balancer passes names and values on
+    /// as they were sent.
+    pub(super) fn raw_query(query: &'a str) -> Self {
+        let mut fields: Vec<Field<'a>> = query
+            .split('&')
+            .filter(|part| !part.is_empty())
+            .map(|part| part.split_once('=').unwrap_or((part, "")))
+            .map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)))
+            .collect();
+        fields.sort_by(|a, b| a.0.cmp(&b.0));
+        Self(fields)
+    }
+
+    /// Name -> last value, also when there are no fields.
+    pub(super) fn last_or_empty(&self) -> Last<'_> {
+        Last(self)
+    }
+
+    /// Name -> list of values, also when there are no fields.
+    pub(super) fn all_or_empty(&self) -> All<'_> {
+        All(self)
+    }
+
     /// Name -> last value; none when there are no fields.
     pub(super) fn last(&self) -> Option<Last<'_>> {
         (!self.0.is_empty()).then_some(Last(self))

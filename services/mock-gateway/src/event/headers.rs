@@ -31,13 +31,29 @@ const FORWARDED: [&str; 4] = [
     "x-forwarded-proto",
 ];
 
-/// Headers of a REST API's event: client case, without `Content-Length`.
-pub(super) fn rest_v1<'a>(request: &'a GatewayRequest, context: &'a EventContext) -> Fields<'a> {
-    let mut fields = Vec::with_capacity(request.headers.len() + FORWARDED.len());
+/// Whether an event of format 1.0 names the body's length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// An HTTP API does.
+    Named,
+    /// A REST API does not.
+    Left,
+}
+
+/// Headers of an event of format 1.0: client case.
+pub(super) fn client_cased<'a>(
+    request: &'a GatewayRequest,
+    context: &'a EventContext,
+    length: Length,
+) -> Fields<'a> {
+    let mut fields = Vec::with_capacity(request.headers.len() + FORWARDED.len() + 1);
     for (name, value) in &request.headers {
         if passes(name) && name != header::CONTENT_LENGTH {
             fields.push((client_case(name.as_str()), text(value)));
         }
+    }
+    if length == Length::Named {
+        fields.push((Cow::Borrowed("Content-Length"), body_length(request)));
     }
     for (name, value) in forwarded(request, context) {
         fields.push((client_case(name), value));
@@ -70,13 +86,33 @@ pub(super) fn lower_case<'a>(
     if !request.headers.contains_key(header::CONTENT_LENGTH)
         && (!request.body.is_empty() || empty == EmptyLength::Named)
     {
-        let length = request.body.len().to_string();
-        fields.push((Cow::Borrowed("content-length"), Cow::Owned(length)));
+        fields.push((Cow::Borrowed("content-length"), body_length(request)));
     }
     for (name, value) in forwarded(request, context) {
         fields.push((Cow::Borrowed(name), value));
     }
     Fields::grouped(fields)
+}
+
+/// Headers of a load balancer's event: lower case, all of them.
+pub(super) fn load_balancer<'a>(
+    request: &'a GatewayRequest,
+    context: &'a EventContext,
+) -> Fields<'a> {
+    let mut fields = Vec::with_capacity(request.headers.len() + FORWARDED.len());
+    for (name, value) in &request.headers {
+        if passes(name) {
+            fields.push((Cow::Borrowed(name.as_str()), text(value)));
+        }
+    }
+    for (name, value) in forwarded(request, context) {
+        fields.push((Cow::Borrowed(name), value));
+    }
+    Fields::grouped(fields)
+}
+
+fn body_length(request: &GatewayRequest) -> Cow<'static, str> {
+    Cow::Owned(request.body.len().to_string())
 }
 
 /// The cookies of format 2.0: one `name=value` each; none when there are none.

@@ -1,5 +1,5 @@
 //! From an HTTP request to the event a function receives, in each of the shapes AWS sends:
-//! REST API (v1), HTTP API (v2) and function URL. Pure: everything that is drawn or looked
+//! REST API (v1), HTTP API (v1 and v2), function URL and load balancer. Pure: everything that is drawn or looked
 //! up (ids, the route, the time) comes in, so that a case is a value and its expectation.
 //!
 //! Where AWS says nothing or the sandbox cannot know, these choices hold for all shapes:
@@ -11,19 +11,25 @@ mod body;
 mod fields;
 mod function_url;
 mod headers;
+mod http_v1;
 mod http_v2;
+mod load_balancer;
 mod rest_v1;
 mod text;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use app_model::BinaryMediaTypes;
 use bytes::Bytes;
 use jiff::Timestamp;
 
 pub use function_url::function_url;
+pub use http_v1::http_v1;
 pub use http_v2::http_v2;
+pub use load_balancer::{TargetGroup, load_balancer};
 pub use rest_v1::rest_v1;
+pub(crate) use text::text_hash;
 
 /// A request as it came in at the gateway.
 #[derive(Clone, Debug)]
@@ -70,6 +76,8 @@ pub struct EventContext {
     pub path_parameters: Vec<(String, String)>,
     /// The stage's variables.
     pub stage_variables: BTreeMap<String, String>,
+    /// What a REST API takes for binary; unset, the bytes decide.
+    pub binary_media_types: Option<BinaryMediaTypes>,
 }
 
 impl EventContext {

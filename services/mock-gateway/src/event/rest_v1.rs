@@ -5,22 +5,62 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::body::utf8_or_base64;
+use super::body::{EventBody, by_binary_type, utf8_or_base64};
 use super::fields::{All, Fields, Last, Pairs};
-use super::headers;
+use super::headers::{self, Length};
 use super::text::{access_log_time, protocol, short_id};
 use super::{EventContext, GatewayRequest};
 
 /// The event as JSON.
 #[must_use]
 pub fn rest_v1(request: &GatewayRequest, context: &EventContext) -> Vec<u8> {
-    let headers = headers::rest_v1(request, context);
+    let headers = headers::client_cased(request, context, Length::Left);
+    let body = match &context.binary_media_types {
+        Some(types) => by_binary_type(&request.body, &request.headers, types),
+        None => utf8_or_base64(&request.body),
+    };
+    let front = Front {
+        version: None,
+        path: &context.path,
+        deployment_id: Some(short_id(&context.api_id)),
+        context_path: format!("/{}{}", context.stage, context.path),
+        resource_id: Some(short_id(&context.resource)),
+        no_authorizer: None,
+    };
+    format_1(request, context, &headers, body, front)
+}
+
+/// What REST and HTTP APIs, which share format 1.0, say differently.
+pub(super) struct Front<'a> {
+    pub(super) version: Option<&'static str>,
+    pub(super) path: &'a str,
+    pub(super) deployment_id: Option<String>,
+    pub(super) context_path: String,
+    pub(super) resource_id: Option<String>,
+    /// Said where the route has no authorizer.
+    pub(super) no_authorizer: Option<NoAuthorizer>,
+}
+
+/// An HTTP API names both, whatever the authorizer.
+#[derive(Default, Serialize)]
+pub(super) struct NoAuthorizer {
+    claims: (),
+    scopes: (),
+}
+
+pub(super) fn format_1(
+    request: &GatewayRequest,
+    context: &EventContext,
+    headers: &Fields<'_>,
+    body: EventBody<'_>,
+    front: Front<'_>,
+) -> Vec<u8> {
     let query = Fields::query(request.uri.query().unwrap_or_default());
-    let body = utf8_or_base64(&request.body);
     let method = request.method.as_str();
     let event = Event {
+        version: front.version,
         resource: &context.resource,
-        path: &context.path,
+        path: front.path,
         http_method: method,
         headers: headers.last(),
         multi_value_headers: headers.all(),
@@ -31,7 +71,8 @@ pub fn rest_v1(request: &GatewayRequest, context: &EventContext) -> Vec<u8> {
         request_context: RequestContext {
             account_id: &context.account_id,
             api_id: &context.api_id,
-            deployment_id: short_id(&context.api_id),
+            authorizer: front.no_authorizer,
+            deployment_id: front.deployment_id,
             domain_name: &context.domain_name,
             domain_prefix: context.domain_prefix(),
             extended_request_id: &context.extended_request_id,
@@ -41,12 +82,12 @@ pub fn rest_v1(request: &GatewayRequest, context: &EventContext) -> Vec<u8> {
                 user_agent: headers::user_agent(&request.headers),
                 ..Identity::default()
             },
-            path: format!("/{}{}", context.stage, context.path),
+            path: front.context_path,
             protocol: protocol(request.http_version),
             request_id: &context.request_id,
             request_time: access_log_time(request.received_at),
             request_time_epoch: request.received_at.as_millisecond(),
-            resource_id: short_id(&context.resource),
+            resource_id: front.resource_id,
             resource_path: &context.resource,
             stage: &context.stage,
         },
@@ -59,6 +100,8 @@ pub fn rest_v1(request: &GatewayRequest, context: &EventContext) -> Vec<u8> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
     resource: &'a str,
     path: &'a str,
     http_method: &'a str,
@@ -80,7 +123,10 @@ struct Event<'a> {
 struct RequestContext<'a> {
     account_id: &'a str,
     api_id: &'a str,
-    deployment_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorizer: Option<NoAuthorizer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployment_id: Option<String>,
     domain_name: &'a str,
     domain_prefix: &'a str,
     extended_request_id: &'a str,
@@ -91,7 +137,7 @@ struct RequestContext<'a> {
     request_id: &'a str,
     request_time: String,
     request_time_epoch: i64,
-    resource_id: String,
+    resource_id: Option<String>,
     resource_path: &'a str,
     stage: &'a str,
 }

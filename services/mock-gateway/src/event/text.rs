@@ -31,18 +31,23 @@ pub(super) fn staged_path(stage: &str, path: &str) -> String {
 }
 
 /// An id of six letters and digits as API Gateway gives to resources and deployments: the
-/// same text always has the same id (FNV-1a).
+/// same text always has the same id.
 pub(super) fn short_id(text: &str) -> String {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let mut hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let mut hash = text_hash(text);
     let mut id = String::with_capacity(6);
     for _ in 0..6 {
         id.push(char::from(ALPHABET[(hash % 36) as usize]));
         hash /= 36;
     }
     id
+}
+
+/// The same number for the same text, on every machine (FNV-1a).
+pub(crate) fn text_hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]

@@ -30,6 +30,10 @@ pub(super) enum Malformed {
         field: &'static str,
         source: serde_json::Error,
     },
+    #[error("the function's answer has no `statusCode`: this front wants one")]
+    NoStatus,
+    #[error("the function's answer is larger than a load balancer's {0} bytes")]
+    TooLargeForLoadBalancer(usize),
     #[error("the function's `statusCode` is {0:?}: an integer from 200 to 599 is expected")]
     Status(String),
     #[error("the function's header name {0:?} is not one that HTTP allows")]
@@ -65,6 +69,7 @@ pub(super) struct Answer {
     headers: HeaderMap,
     body: Bytes,
     reserved: Reserved,
+    decodes_base64: bool,
 }
 
 impl Answer {
@@ -75,7 +80,20 @@ impl Answer {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             reserved,
+            decodes_base64: true,
         }
+    }
+
+    /// Whether a body that is base64 is decoded; it is unless this says otherwise.
+    pub(super) fn decodes_base64(&mut self, decodes: bool) {
+        self.decodes_base64 = decodes;
+    }
+
+    /// The content type that the function named, so far.
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
     }
 
     /// Sets the status; none leaves 200.
@@ -152,7 +170,9 @@ impl Answer {
         };
         self.body = match body.0 {
             None => Bytes::new(),
-            Some(text) if is_base64 => Bytes::from(BASE64.decode(text.as_bytes())?),
+            Some(text) if is_base64 && self.decodes_base64 => {
+                Bytes::from(BASE64.decode(text.as_bytes())?)
+            }
             Some(Cow::Borrowed(text)) => source.slice_ref(text.as_bytes()),
             Some(Cow::Owned(text)) => Bytes::from(text),
         };

@@ -25,6 +25,16 @@ pub fn http_v2(
     request: &GatewayRequest,
     context: &EventContext,
 ) -> Response<Bytes> {
+    answered(outcome, request, context, read)
+}
+
+/// An HTTP API's answer; `read` knows the format of what the function said.
+pub(super) fn answered(
+    outcome: &Outcome,
+    request: &GatewayRequest,
+    context: &EventContext,
+    read: fn(&FunctionResponse) -> Result<Response<Bytes>, Malformed>,
+) -> Response<Bytes> {
     let mut response = match outcome {
         Outcome::Response(function) => {
             read(function).unwrap_or_else(|malformed| because(internal_server_error(), &malformed))

@@ -1,5 +1,5 @@
 //! From an invocation's outcome to the HTTP answer, as each front gives it: REST API,
-//! HTTP API and function URL. Pure.
+//! HTTP API (both formats), function URL and load balancer. Pure.
 //!
 //! AWS hides every failure behind `Internal server error`. The bodies and statuses here are
 //! AWS's; why it happened stands beside them, in the header `x-longshore-function-error`.
@@ -8,9 +8,13 @@ mod answer;
 mod failure;
 mod fields;
 mod function_url;
+mod http_v1;
 mod http_v2;
+mod load_balancer;
 mod rest_v1;
 
 pub use function_url::function_url;
+pub use http_v1::http_v1;
 pub use http_v2::http_v2;
+pub use load_balancer::load_balancer;
 pub use rest_v1::rest_v1;

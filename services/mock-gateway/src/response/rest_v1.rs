@@ -2,7 +2,7 @@
 //! one.
 
 use bytes::Bytes;
-use http::header::HeaderName;
+use http::header::{self, HeaderName};
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -16,9 +16,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-apigw-id");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// The answer as a REST API gives it.
-///
-/// The API is taken to have `binaryMediaTypes: */*`, so that base64 is always decoded.
+/// The answer as a REST API gives it. Base64 is decoded, unless the API says what is binary
+/// and neither what the client accepts nor the answer's own type is.
 #[must_use]
 pub fn rest_v1(
     outcome: &Outcome,
@@ -26,9 +25,8 @@ pub fn rest_v1(
     context: &EventContext,
 ) -> Response<Bytes> {
     let mut response = match outcome {
-        Outcome::Response(function) => {
-            read(function).unwrap_or_else(|malformed| because(internal_server_error(), &malformed))
-        }
+        Outcome::Response(function) => read(function, request, context)
+            .unwrap_or_else(|malformed| because(internal_server_error(), &malformed)),
         failure => explained(failed(failure, request), failure, context),
     };
     let headers = response.headers_mut();
@@ -54,8 +52,12 @@ struct ProxyAnswer<'a> {
     is_base64_encoded: Scalar<'a>,
 }
 
-fn read(function: &FunctionResponse) -> Result<Response<Bytes>, Malformed> {
-    read_object(&function.body).map_err(|malformed| {
+fn read(
+    function: &FunctionResponse,
+    request: &GatewayRequest,
+    context: &EventContext,
+) -> Result<Response<Bytes>, Malformed> {
+    read_object(&function.body, request, context).map_err(|malformed| {
         if function.streaming {
             Malformed::Streamed
         } else {
@@ -64,7 +66,11 @@ fn read(function: &FunctionResponse) -> Result<Response<Bytes>, Malformed> {
     })
 }
 
-fn read_object(source: &Bytes) -> Result<Response<Bytes>, Malformed> {
+fn read_object(
+    source: &Bytes,
+    request: &GatewayRequest,
+    context: &EventContext,
+) -> Result<Response<Bytes>, Malformed> {
     if let Some(malformed) = not_an_object(source) {
         return Err(malformed);
     }
@@ -73,6 +79,14 @@ fn read_object(source: &Bytes) -> Result<Response<Bytes>, Malformed> {
     answer.status(&read.status_code)?;
     answer.headers(&read.headers)?;
     answer.multi_value_headers(&read.multi_value_headers)?;
+    if let Some(types) = &context.binary_media_types {
+        let accepted = request
+            .headers
+            .get(header::ACCEPT)
+            .and_then(|accept| accept.to_str().ok()?.split(',').next());
+        let own = answer.content_type().unwrap_or("application/json");
+        answer.decodes_base64(accepted.is_some_and(|of| types.contains(of)) || types.contains(own));
+    }
     answer.text_body(read.body, &read.is_base64_encoded, source)?;
     Ok(answer.finish("application/json"))
 }

@@ -1,10 +1,14 @@
-//! The three fronts of a function: the REST API (`/lambda/<function>`), its function URL
-//! (`/lambda-url/<function>`) and, for every other path, the HTTP API of the router table.
+//! The fronts of a function: the REST API (`/lambda/<function>`), its function URL
+//! (`/lambda-url/<function>`), a load balancer (`/alb/<function>`) and, for every other
+//! path, the API of the router table.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
-use app_model::FunctionName;
+use app_model::{Api, Cors, FunctionName, PayloadFormat, Route, RouterKind};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
@@ -15,9 +19,9 @@ use http::{StatusCode, header};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Hungup, MAX_REQUEST_BYTES, hint, mark, read_body, unknown_function};
+use super::{Hungup, MAX_REQUEST_BYTES, cors, hint, mark, read_body, unknown_function};
 use crate::broker::Answer;
-use crate::event::{self, EventContext, GatewayRequest};
+use crate::event::{self, EventContext, GatewayRequest, TargetGroup};
 use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::outcome::Outcome;
 use crate::response;
@@ -25,21 +29,27 @@ use crate::server::Gateway;
 
 /// An API id looks like this; there is one API of each kind.
 const API_ID: &str = "longshore0";
-/// The REST API's stage.
-const REST_STAGE: &str = "local";
 const DEFAULT_STAGE: &str = "$default";
 
+/// The largest request that a load balancer passes to a function, in bytes.
+const MAX_LOAD_BALANCER_BYTES: usize = 1024 * 1024;
+
+/// Function URLs and load balancers have no limit of their own: they wait for as long as
+/// Lambda's longest run takes, and some.
+const NO_LIMIT: Duration = Duration::from_secs(960);
+
 /// Which front a request came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Front {
     Rest,
-    HttpApi,
+    Http(PayloadFormat),
     FunctionUrl,
+    LoadBalancer(TargetGroup),
 }
 
 /// Where a request goes.
 struct Target {
     front: Front,
+    api: Arc<Api>,
     function: String,
     resource: String,
     path: String,
@@ -59,6 +69,7 @@ pub(crate) async fn rest_api(State(gateway): State<Gateway>, request: Request) -
     };
     let target = Target {
         front: Front::Rest,
+        api: api(&gateway),
         function: function.to_owned(),
         resource,
         path: path.to_owned(),
@@ -70,10 +81,43 @@ pub(crate) async fn rest_api(State(gateway): State<Gateway>, request: Request) -
 /// `ANY /lambda-url/<function>/…`: below its prefix, the path is the function's own.
 pub(crate) async fn function_url(State(gateway): State<Gateway>, request: Request) -> Response {
     let (function, path) = split_function(request.uri().path(), "/lambda-url/");
+    let api = api(&gateway);
     let target = Target {
         front: Front::FunctionUrl,
+        api: api.clone(),
         function: function.to_owned(),
         resource: DEFAULT_STAGE.to_owned(),
+        path: format!("/{path}"),
+        parameters: Vec::new(),
+    };
+    let rules = api
+        .urls
+        .iter()
+        .find_map(|(name, url)| (name.as_str() == function).then_some(url.cors.as_ref())?);
+    shared(rules, StatusCode::OK, request, async |request| {
+        go_through(&gateway, target, request).await
+    })
+    .await
+}
+
+/// `ANY /alb/<function>/…`: below its prefix, the path is the function's own.
+pub(crate) async fn load_balancer(State(gateway): State<Gateway>, request: Request) -> Response {
+    let (function, path) = split_function(request.uri().path(), "/alb/");
+    let api = api(&gateway);
+    let config = &gateway.broker.shared.config;
+    let target = Target {
+        front: Front::LoadBalancer(TargetGroup {
+            arn: format!(
+                "arn:aws:elasticloadbalancing:{}:{}:targetgroup/{function}/{:016x}",
+                config.region,
+                config.account_id,
+                event::text_hash(function),
+            ),
+            multi_value_headers: api.alb.multi_value_headers,
+        }),
+        api,
+        function: function.to_owned(),
+        resource: String::new(),
         path: format!("/{path}"),
         parameters: Vec::new(),
     };
@@ -81,19 +125,78 @@ pub(crate) async fn function_url(State(gateway): State<Gateway>, request: Reques
 }
 
 /// Every other path: the router table's.
-pub(crate) async fn http_api(State(gateway): State<Gateway>, request: Request) -> Response {
-    let routes = gateway.functions.borrow().clone();
-    let path = request.uri().path();
-    match routes.routes.resolve(request.method().as_str(), path) {
+pub(crate) async fn routed(State(gateway): State<Gateway>, request: Request) -> Response {
+    let api = api(&gateway);
+    match api.router {
+        RouterKind::Rest => by_route(&gateway, api, request).await,
+        RouterKind::Http => {
+            let rules = api.http.cors.as_ref();
+            shared(rules, StatusCode::NO_CONTENT, request, async |request| {
+                by_route(&gateway, api.clone(), request).await
+            })
+            .await
+        }
+    }
+}
+
+/// What a request is answered with where pages of other origins may call, or may not.
+async fn shared(
+    rules: Option<&Cors>,
+    preflight_status: StatusCode,
+    request: Request,
+    answer: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
+    let Some(rules) = rules else {
+        return answer(request).await;
+    };
+    let preflight = cors::preflight(rules, request.method(), request.headers(), preflight_status);
+    if let Some(preflight) = preflight {
+        return preflight;
+    }
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut response = answer(request).await;
+    cors::overwrite(rules, origin.as_ref(), response.headers_mut());
+    response
+}
+
+async fn by_route(gateway: &Gateway, api: Arc<Api>, request: Request) -> Response {
+    let table = gateway.functions.borrow().clone();
+    let stage = match api.router {
+        RouterKind::Http => &api.http.stage,
+        RouterKind::Rest => &api.rest.stage,
+    };
+    let path = within_stage(request.uri().path(), stage).to_owned();
+    let method = request.method().as_str();
+    let mut route = table.routes.resolve(method, &path);
+    if route.is_err() && api.router == RouterKind::Rest && path.len() > 1 {
+        // A slash at the end makes no other resource of a REST API.
+        route = table.routes.resolve(method, path.trim_end_matches('/'));
+    }
+    let front = |route: Option<&Route>| match api.router {
+        RouterKind::Rest => Front::Rest,
+        RouterKind::Http => Front::Http(
+            route
+                .filter(|_| !api.routes.is_empty())
+                .and_then(|route| api.route(&route_key(route, method))?.payload_format)
+                .unwrap_or(api.http.payload_format),
+        ),
+    };
+    match route {
         Ok(route) => {
-            let target = Target {
-                front: Front::HttpApi,
-                function: route.function.to_string(),
-                resource: route.resource,
-                path: path.to_owned(),
-                parameters: route.parameters.into_iter().collect(),
+            let front = front(Some(&route));
+            let resource = match front {
+                Front::Http(PayloadFormat::V2) if route.any_method => route_key(&route, method),
+                _ => Cow::Borrowed(route.resource.as_str()),
             };
-            go_through(&gateway, target, request).await
+            let target = Target {
+                front,
+                resource: resource.into_owned(),
+                function: route.function.to_string(),
+                path,
+                parameters: parameters(&api, route),
+                api,
+            };
+            go_through(gateway, target, request).await
         }
         Err(no_route) => {
             let text = format!(
@@ -101,17 +204,58 @@ pub(crate) async fn http_api(State(gateway): State<Gateway>, request: Request) -
                 gateway.broker.function_names().join(", ")
             );
             let target = Target {
-                front: Front::HttpApi,
+                front: front(None),
+                api,
                 function: String::new(),
                 resource: DEFAULT_STAGE.to_owned(),
-                path: path.to_owned(),
+                path,
                 parameters: Vec::new(),
             };
-            let mut response = refuse(&gateway, target, request).await;
+            let mut response = refuse(gateway, target, request).await;
             hint(&mut response, &text);
             response
         }
     }
+}
+
+/// `GET /orders/{id}`, `ANY /files/{proxy+}` or `$default`, as the route was declared.
+fn route_key<'a>(route: &'a Route, method: &str) -> Cow<'a, str> {
+    if route.resource == DEFAULT_STAGE {
+        return Cow::Borrowed(DEFAULT_STAGE);
+    }
+    let method = if route.any_method { "ANY" } else { method };
+    Cow::Owned(format!("{method} {}", route.resource))
+}
+
+/// A REST API leaves the slash at the end to the path.
+fn parameters(api: &Api, route: Route) -> Vec<(String, String)> {
+    let mut parameters: Vec<_> = route.parameters.into_iter().collect();
+    if api.router == RouterKind::Rest {
+        for (_, value) in &mut parameters {
+            value.truncate(value.trim_end_matches('/').len());
+        }
+    }
+    parameters
+}
+
+/// The path within the stage. Clients may leave the stage out, as with a domain name of
+/// one's own on AWS.
+fn within_stage<'a>(path: &'a str, stage: &str) -> &'a str {
+    if stage == DEFAULT_STAGE {
+        return path;
+    }
+    let below = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(stage));
+    match below {
+        Some("") => "/",
+        Some(below) if below.starts_with('/') => below,
+        _ => path,
+    }
+}
+
+fn api(gateway: &Gateway) -> Arc<Api> {
+    gateway.functions.borrow().routes.api().clone()
 }
 
 /// The first segment below a prefix, and what follows its slash.
@@ -133,22 +277,30 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
         return hungup();
     };
     let config = &gateway.broker.shared.config;
-    let answer = if request.body.len() > MAX_REQUEST_BYTES {
+    let limit = match target.front {
+        Front::LoadBalancer(_) => MAX_LOAD_BALANCER_BYTES,
+        Front::Rest | Front::Http(_) | Front::FunctionUrl => MAX_REQUEST_BYTES,
+    };
+    let answer = if request.body.len() > limit {
         Answer::refusal(Outcome::RequestTooLarge)
     } else {
-        let (payload, patience) = match target.front {
+        let (payload, patience) = match &target.front {
             Front::Rest => (
                 event::rest_v1(&request, &context),
                 config.rest_integration_timeout,
             ),
-            Front::HttpApi => (
+            Front::Http(PayloadFormat::V1) => (
+                event::http_v1(&request, &context),
+                config.http_integration_timeout,
+            ),
+            Front::Http(PayloadFormat::V2) => (
                 event::http_v2(&request, &context),
                 config.http_integration_timeout,
             ),
-            Front::FunctionUrl => (
-                event::function_url(&request, &context),
-                config.http_integration_timeout,
-            ),
+            Front::FunctionUrl => (event::function_url(&request, &context), NO_LIMIT),
+            Front::LoadBalancer(group) => {
+                (event::load_balancer(&request, &context, group), NO_LIMIT)
+            }
         };
         let invocation = Invocation {
             request_id,
@@ -160,7 +312,7 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
         };
         gateway.broker.invoke(invocation, patience).await
     };
-    let mut response = put_together(target.front, &answer.outcome, &request, &context);
+    let mut response = put_together(&target.front, &answer.outcome, &request, &context);
     mark(&mut response, &answer);
     if matches!(answer.outcome, Outcome::UnknownFunction) {
         hint(
@@ -175,7 +327,7 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
 async fn refuse(gateway: &Gateway, target: Target, request: Request) -> Response {
     match take_apart(gateway, &target, request, RequestId::random()).await {
         Ok((request, context, _)) => {
-            put_together(target.front, &Outcome::UnknownFunction, &request, &context)
+            put_together(&target.front, &Outcome::UnknownFunction, &request, &context)
         }
         Err(Hungup) => hungup(),
     }
@@ -208,8 +360,9 @@ async fn take_apart(
         api_id: API_ID.to_owned(),
         domain_name,
         stage: match target.front {
-            Front::Rest => REST_STAGE,
-            Front::HttpApi | Front::FunctionUrl => DEFAULT_STAGE,
+            Front::Rest => &target.api.rest.stage,
+            Front::Http(_) => &target.api.http.stage,
+            Front::FunctionUrl | Front::LoadBalancer(_) => DEFAULT_STAGE,
         }
         .to_owned(),
         request_id: request_id.to_string(),
@@ -218,7 +371,12 @@ async fn take_apart(
         resource: target.resource.clone(),
         path: target.path.clone(),
         path_parameters: target.parameters.clone(),
-        stage_variables: BTreeMap::new(),
+        stage_variables: match target.front {
+            Front::Rest => target.api.rest.stage_variables.clone(),
+            Front::Http(_) => target.api.http.stage_variables.clone(),
+            Front::FunctionUrl | Front::LoadBalancer(_) => BTreeMap::new(),
+        },
+        binary_media_types: target.api.rest.binary_media_types.clone(),
     };
     let request = GatewayRequest {
         method: parts.method,
@@ -233,15 +391,17 @@ async fn take_apart(
 }
 
 fn put_together(
-    front: Front,
+    front: &Front,
     outcome: &Outcome,
     request: &GatewayRequest,
     context: &EventContext,
 ) -> Response {
     let response = match front {
         Front::Rest => response::rest_v1(outcome, request, context),
-        Front::HttpApi => response::http_v2(outcome, request, context),
+        Front::Http(PayloadFormat::V1) => response::http_v1(outcome, request, context),
+        Front::Http(PayloadFormat::V2) => response::http_v2(outcome, request, context),
         Front::FunctionUrl => response::function_url(outcome, request, context),
+        Front::LoadBalancer(group) => response::load_balancer(outcome, context, group),
     };
     response.map(Body::from)
 }

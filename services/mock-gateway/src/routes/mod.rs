@@ -2,6 +2,7 @@
 //! answer together.
 
 pub(crate) mod control;
+mod cors;
 pub(crate) mod front;
 #[cfg(test)]
 mod tests;

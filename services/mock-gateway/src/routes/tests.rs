@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use app_model::{RouteDeclaration, RouteTable};
+use app_model::{
+    Api, Cors, FunctionUrl, PayloadFormat, RouteDeclaration, RouteOptions, RouteTable, RouterKind,
+};
 use axum::Router;
 use axum::body::Body;
 use function_supervisor::{BuildState, FunctionTable};
@@ -140,6 +142,225 @@ async fn each_front_sends_its_own_event() {
             assert_eq!(found, expected, "{path} {pointer} in {event}");
         }
     }
+    broker.stop(std::future::ready(())).await;
+}
+
+/// A table whose routes lead to `demo`, with APIs set so.
+fn table_with(routes: &[(&str, &str)], api: Api) -> FunctionTable {
+    let mut table = built(1);
+    let declarations = routes.iter().map(|(method, resource)| RouteDeclaration {
+        resource: (*resource).to_owned(),
+        methods: method.split_whitespace().map(str::to_owned).collect(),
+        function: "demo".parse().unwrap(),
+    });
+    let (routes, problems) = RouteTable::new(declarations);
+    assert!(problems.is_empty(), "{problems:?}");
+    table.routes = routes.with_api(api);
+    table
+}
+
+/// What is sent and some of the event that comes of it.
+type Sent<'a> = (&'a str, &'a str, &'a [(&'a str, Value)]);
+
+async fn check_events(table: FunctionTable, cases: &[Sent<'_>]) {
+    let (router, broker) = gateway(table);
+    for (method, path, pointers) in cases {
+        let request = Request::builder().method(*method).uri(*path);
+        let request = request.body(Body::empty()).unwrap();
+        let (status, _, body) = send(&router, request).await;
+        assert_eq!(status, 201, "{method} {path}: {body}");
+        let event: Value = serde_json::from_str(&body).unwrap();
+        for (pointer, expected) in *pointers {
+            let found = event.pointer(pointer).cloned().unwrap_or_default();
+            assert_eq!(found, *expected, "{method} {path} {pointer} in {event}");
+        }
+    }
+    broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn an_http_api_has_stages_variables_formats_and_a_default_route() {
+    let mut api = Api::default();
+    api.http.stage = "dev".to_owned();
+    api.http.stage_variables = [("table".to_owned(), "orders".to_owned())].into();
+    let v1 = RouteOptions {
+        payload_format: Some(PayloadFormat::V1),
+    };
+    api.routes.insert("GET /old/{id}".to_owned(), v1);
+    let routes = [
+        ("", "/orders/{id}"),
+        ("GET", "/orders/latest"),
+        ("GET", "/old/{id}"),
+        ("", "$default"),
+    ];
+    let variables = json!({"table": "orders"});
+    check_events(
+        table_with(&routes, api),
+        &[
+            (
+                "GET",
+                "/dev/orders/latest",
+                &[
+                    ("/routeKey", json!("GET /orders/latest")),
+                    ("/rawPath", json!("/dev/orders/latest")),
+                    ("/requestContext/stage", json!("dev")),
+                    ("/stageVariables", variables.clone()),
+                    ("/pathParameters", Value::Null),
+                ],
+            ),
+            (
+                "POST",
+                "/orders/latest",
+                &[
+                    ("/routeKey", json!("ANY /orders/{id}")),
+                    ("/rawPath", json!("/dev/orders/latest")),
+                    ("/pathParameters/id", json!("latest")),
+                ],
+            ),
+            (
+                "GET",
+                "/dev/old/7",
+                &[
+                    ("/version", json!("1.0")),
+                    ("/resource", json!("/old/{id}")),
+                    ("/path", json!("/dev/old/7")),
+                    ("/stageVariables", variables),
+                ],
+            ),
+            ("PUT", "/dev", &[("/routeKey", json!("$default"))]),
+            (
+                "GET",
+                "/development",
+                &[("/rawPath", json!("/dev/development"))],
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn routes_may_be_a_rest_apis() {
+    let mut api = Api {
+        router: RouterKind::Rest,
+        ..Api::default()
+    };
+    api.rest.stage = "dev".to_owned();
+    api.rest.stage_variables = [("table".to_owned(), "orders".to_owned())].into();
+    let routes = [("POST", "/orders/{id}"), ("", "/files/{proxy+}")];
+    check_events(
+        table_with(&routes, api.clone()),
+        &[
+            (
+                "POST",
+                "/dev/orders/7/",
+                &[
+                    ("/resource", json!("/orders/{id}")),
+                    ("/path", json!("/orders/7/")),
+                    ("/requestContext/path", json!("/dev/orders/7/")),
+                    ("/pathParameters/id", json!("7")),
+                    ("/stageVariables/table", json!("orders")),
+                ],
+            ),
+            (
+                "GET",
+                "/files/a/b/",
+                &[
+                    ("/resource", json!("/files/{proxy+}")),
+                    ("/path", json!("/files/a/b/")),
+                    ("/pathParameters/proxy", json!("a/b")),
+                ],
+            ),
+        ],
+    )
+    .await;
+    let (router, _) = gateway(table_with(&routes, api));
+    for path in ["/dev/orders/7", "/nowhere"] {
+        let (status, headers, body) = send(&router, get(path)).await;
+        assert_eq!(status, 403, "{path}: {body}");
+        assert_eq!(body, r#"{"message":"Missing Authentication Token"}"#);
+        assert_eq!(
+            header(&headers, "x-amzn-errortype"),
+            "MissingAuthenticationTokenException"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_load_balancer_takes_a_megabyte_and_answers_in_html() {
+    let mut api = Api::default();
+    api.alb.multi_value_headers = true;
+    let table = table_with(&[], api);
+    check_events(
+        table.clone(),
+        &[(
+            "GET",
+            "/alb/demo/a/b?x=1",
+            &[
+                ("/path", json!("/a/b")),
+                ("/multiValueQueryStringParameters/x", json!(["1"])),
+                ("/headers", Value::Null),
+            ],
+        )],
+    )
+    .await;
+    let (router, broker) = gateway(table);
+    for (path, body, status) in [
+        ("/alb/demo", "fail".to_owned(), 502),
+        ("/alb/nobody/", "x".to_owned(), 503),
+        ("/alb/demo", "x".repeat(1024 * 1024 + 1), 413),
+    ] {
+        let (found, headers, text) = send(&router, post(path, &body)).await;
+        assert_eq!(found, status, "{path}: {text}");
+        assert!(text.contains(&format!("<h1>{status} ")), "{path}: {text}");
+        assert_eq!(header(&headers, "server"), "awselb/2.0");
+    }
+    broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn preflights_never_reach_a_function() {
+    let cors = Cors {
+        allow_origins: vec!["https://app.example.com".to_owned()],
+        allow_methods: vec!["POST".to_owned()],
+        ..Cors::default()
+    };
+    let mut api = Api::default();
+    api.http.cors = Some(cors.clone());
+    let url = FunctionUrl { cors: Some(cors) };
+    api.urls.insert("demo".parse().unwrap(), url);
+    let (router, broker) = gateway(table_with(&[("", "/orders")], api));
+    for (path, preflight_status, status) in [
+        ("/orders", 204, 201),
+        ("/lambda-url/demo/", 200, 201),
+        ("/nowhere", 204, 404),
+    ] {
+        let request = |method: &str, origin: &str| {
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("origin", origin);
+            request
+                .header("access-control-request-method", "POST")
+                .body(Body::empty())
+                .unwrap()
+        };
+        let allowed = "access-control-allow-origin";
+        let preflight = request("OPTIONS", "https://app.example.com");
+        let (found, headers, body) = send(&router, preflight).await;
+        assert_eq!((found.as_u16(), body.as_str()), (preflight_status, ""));
+        assert_eq!(header(&headers, allowed), "https://app.example.com");
+        assert_eq!(header(&headers, "access-control-allow-methods"), "POST");
+        let (found, headers, _) = send(&router, request("GET", "https://app.example.com")).await;
+        assert_eq!(found, status, "{path}");
+        assert_eq!(header(&headers, allowed), "https://app.example.com");
+        let (_, headers, _) = send(&router, request("GET", "https://example.net")).await;
+        assert_eq!(header(&headers, allowed), "", "{path}");
+    }
+    // Elsewhere OPTIONS is a method as any other.
+    let options = Request::options("/lambda/demo").header("origin", "https://app.example.com");
+    let options = options.header("access-control-request-method", "POST");
+    let (status, _, _) = send(&router, options.body(Body::empty()).unwrap()).await;
+    assert_eq!(status, 201);
     broker.stop(std::future::ready(())).await;
 }
 

@@ -6,7 +6,7 @@ use mock_gateway::event::{self, EventContext, GatewayRequest};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::given::{Context, Request, cases};
+use crate::given::{Context, Request, cases, target_group};
 
 /// `event` is the whole event; `at` are values by JSON pointer, and `absent` pointers that
 /// lead nowhere (a `null` is somewhere).
@@ -59,6 +59,25 @@ fn check(file: &str, build: fn(&GatewayRequest, &EventContext) -> Vec<u8>) {
 #[test]
 fn rest_v1() {
     check("event/rest_v1.json", event::rest_v1);
+}
+
+#[test]
+fn http_v1() {
+    check("event/http_v1.json", event::http_v1);
+}
+
+#[test]
+fn load_balancer() {
+    check("event/load_balancer.json", |request, context| {
+        event::load_balancer(request, context, &target_group(false))
+    });
+}
+
+#[test]
+fn load_balancer_with_lists() {
+    check("event/load_balancer_lists.json", |request, context| {
+        event::load_balancer(request, context, &target_group(true))
+    });
 }
 
 #[test]

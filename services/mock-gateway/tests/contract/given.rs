@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use app_model::BinaryMediaTypes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use mock_gateway::event::{EventContext, GatewayRequest};
+use mock_gateway::event::{EventContext, GatewayRequest, TargetGroup};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -92,6 +93,7 @@ pub(crate) struct Context {
     path: String,
     path_parameters: Vec<(String, String)>,
     stage_variables: BTreeMap<String, String>,
+    binary_media_types: Option<Vec<String>>,
     trace_id: String,
 }
 
@@ -103,6 +105,7 @@ impl Default for Context {
             path: "/a".to_owned(),
             path_parameters: Vec::new(),
             stage_variables: BTreeMap::new(),
+            binary_media_types: None,
             trace_id: "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0"
                 .to_owned(),
         }
@@ -123,6 +126,17 @@ impl Context {
             path: self.path.clone(),
             path_parameters: self.path_parameters.clone(),
             stage_variables: self.stage_variables.clone(),
+            binary_media_types: self.binary_media_types.clone().map(BinaryMediaTypes),
         }
+    }
+}
+
+/// A load balancer's target group.
+pub(crate) fn target_group(multi_value_headers: bool) -> TargetGroup {
+    TargetGroup {
+        arn:
+            "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/hook/49e9d65c45c6791a"
+                .to_owned(),
+        multi_value_headers,
     }
 }

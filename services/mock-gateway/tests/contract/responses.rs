@@ -10,7 +10,7 @@ use mock_gateway::{FunctionResponse, InitFailure, Outcome, RuntimeExit, response
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::given::{Context, Request, cases};
+use crate::given::{Context, Request, cases, target_group};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,13 +18,22 @@ struct Case {
     name: String,
     #[serde(default)]
     request: Request,
+    #[serde(default)]
+    context: Context,
     outcome: Given,
     #[serde(default)]
     rest_v1: Option<Expected>,
     #[serde(default)]
+    http_v1: Option<Expected>,
+    #[serde(default)]
     http_v2: Option<Expected>,
     #[serde(default)]
     function_url: Option<Expected>,
+    #[serde(default)]
+    load_balancer: Option<Expected>,
+    /// A target group whose headers are lists.
+    #[serde(default)]
+    load_balancer_lists: Option<Expected>,
 }
 
 /// An outcome. `Answer` is JSON, `Text` the posted bytes as they are.
@@ -148,7 +157,7 @@ fn check(file: &str) {
     let mut wrong = Vec::new();
     for case in cases::<Case>(file) {
         let request = case.request.build();
-        let context = Context::default().build();
+        let context = case.context.build();
         let outcome = case.outcome.build();
         let fronts = [
             (
@@ -156,8 +165,23 @@ fn check(file: &str) {
                 &case.rest_v1,
                 response::rest_v1 as fn(&_, &_, &_) -> _,
             ),
+            ("http_v1", &case.http_v1, response::http_v1),
             ("http_v2", &case.http_v2, response::http_v2),
             ("function_url", &case.function_url, response::function_url),
+            (
+                "load_balancer",
+                &case.load_balancer,
+                |outcome, _, context| {
+                    response::load_balancer(outcome, context, &target_group(false))
+                },
+            ),
+            (
+                "load_balancer_lists",
+                &case.load_balancer_lists,
+                |outcome, _, context| {
+                    response::load_balancer(outcome, context, &target_group(true))
+                },
+            ),
         ];
         let mut checked = 0;
         for (front, expected, map) in fronts {
