@@ -40,6 +40,10 @@ lint: toolchain ## formatting and clippy, as CI runs them
 fmt: toolchain ## format the code
 	cargo fmt --all
 
+.PHONY: conformance
+conformance: toolchain ## write docs/conformance.md anew from the cases
+	cargo test --package mock-gateway --test conformance -- --ignored --exact page::write
+
 .PHONY: bench
 bench: toolchain ## measure beside the peers; writes benches/RESULTS.md
 	cargo run --release -p benches -- all

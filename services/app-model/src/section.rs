@@ -79,6 +79,11 @@ impl<'a> Section<'a> {
 
     /// `path` as the manifest means it: relative to the manifest's folder.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
-        self.manifest.parent().unwrap_or(Path::new("")).join(path)
+        let folder = self.manifest.parent().unwrap_or(Path::new(""));
+        if path.as_os_str().is_empty() {
+            // Joined, it would end in a slash.
+            return folder.to_owned();
+        }
+        folder.join(path)
     }
 }

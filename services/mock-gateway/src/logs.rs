@@ -140,6 +140,22 @@ mod tests {
     }
 
     #[test]
+    fn the_first_line_names_the_runtime() {
+        assert_eq!(
+            init_start("us-east-1"),
+            "INIT_START Runtime Version: provided:al2023.longshore\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:longshore"
+        );
+    }
+
+    #[test]
+    fn an_initialisation_that_took_too_long_is_reported() {
+        assert_eq!(
+            init_report_timeout(Duration::from_micros(1_236_040)),
+            "INIT_REPORT Init Duration: 1236.04 ms\tPhase: init\tStatus: timeout"
+        );
+    }
+
+    #[test]
     fn the_timeout_line_has_the_time_in_milliseconds() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_763_719_200_123);
         assert_eq!(
