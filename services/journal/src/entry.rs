@@ -27,6 +27,13 @@ impl EntryId {
     }
 }
 
+impl From<u64> for EntryId {
+    /// A number that a journal gave once.
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -29,6 +29,19 @@ struct Kept<T> {
     evicted: u64,
 }
 
+impl<T: Weigh> Kept<T> {
+    /// Lets go of the oldest until the rest is within these bounds.
+    fn fit(&mut self, limits: Limits) {
+        while self.entries.len() > limits.entries || self.bytes > limits.bytes {
+            let Some(oldest) = self.entries.pop_front() else {
+                break;
+            };
+            self.bytes = self.bytes.saturating_sub(oldest.item.weight());
+            self.evicted += 1;
+        }
+    }
+}
+
 /// What a journal held at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot<T> {
@@ -65,6 +78,24 @@ impl<T: Weigh> Journal<T> {
         }
     }
 
+    /// What a journal held that was kept elsewhere meanwhile: these entries, `last` being
+    /// the newest number ever given, and so many let go of. If its bounds are narrower now,
+    /// the oldest go.
+    #[must_use]
+    pub fn restored(limits: Limits, entries: Vec<Entry<T>>, last: EntryId, evicted: u64) -> Self {
+        let journal = Self::new(limits);
+        {
+            let mut kept = journal.lock();
+            kept.bytes = entries.iter().map(|entry| entry.item.weight()).sum();
+            kept.entries = entries.into_iter().map(Arc::new).collect();
+            kept.last_id = kept.entries.back().map_or(last, |entry| entry.id.max(last));
+            kept.evicted = evicted;
+            kept.fit(limits);
+            journal.shared.newest.send_replace(kept.last_id);
+        }
+        journal
+    }
+
     /// Records one item, letting go of the oldest entries if it does not fit beside them.
     /// An item that is larger than the whole journal is counted as evicted at once.
     pub fn append(&self, item: T) -> EntryId {
@@ -74,15 +105,7 @@ impl<T: Weigh> Journal<T> {
         kept.last_id = id;
         kept.bytes = kept.bytes.saturating_add(weight);
         kept.entries.push_back(Arc::new(Entry { id, item }));
-        while kept.entries.len() > self.shared.limits.entries
-            || kept.bytes > self.shared.limits.bytes
-        {
-            let Some(oldest) = kept.entries.pop_front() else {
-                break;
-            };
-            kept.bytes = kept.bytes.saturating_sub(oldest.item.weight());
-            kept.evicted += 1;
-        }
+        kept.fit(self.shared.limits);
         // Under the lock, so that ids are announced in order.
         self.shared.newest.send_replace(id);
         id
@@ -96,6 +119,20 @@ impl<T: Weigh> Journal<T> {
         index
             .ok()
             .and_then(|index| kept.entries.get(index).cloned())
+    }
+
+    /// The lowest number that is kept; if none is, the next that will be given.
+    #[must_use]
+    pub fn oldest(&self) -> EntryId {
+        let kept = self.lock();
+        let first = kept.entries.front();
+        first.map_or_else(|| kept.last_id.next(), |entry| entry.id)
+    }
+
+    /// The newest number that was given, kept or not.
+    #[must_use]
+    pub fn newest(&self) -> EntryId {
+        self.lock().last_id
     }
 
     /// Everything kept, oldest first.
@@ -251,6 +288,38 @@ mod tests {
         assert!(journal.snapshot().complete());
         assert_eq!(journal.append(b"c".to_vec()).get(), 3);
         assert_eq!(ids(&journal.snapshot()), [3]);
+    }
+
+    #[test]
+    fn a_journal_goes_on_where_it_was() {
+        let before = journal(3, 100);
+        for item in [b"a", b"b", b"c", b"d"] {
+            before.append(item.to_vec());
+        }
+        assert_eq!((before.oldest().get(), before.newest().get()), (2, 4));
+        let entries = || {
+            let kept = before.snapshot().entries.into_iter();
+            kept.map(|entry| Entry::clone(&entry)).collect::<Vec<_>>()
+        };
+        let limits = |entries| Limits {
+            entries,
+            bytes: 100,
+        };
+
+        let after = Journal::restored(limits(3), entries(), EntryId::START, 1);
+        assert_eq!(ids(&after.snapshot()), [2, 3, 4]);
+        assert_eq!(after.snapshot().evicted, 1);
+        assert_eq!(after.append(b"e".to_vec()).get(), 5);
+        assert_eq!(ids(&after.snapshot()), [3, 4, 5]);
+
+        let narrower = Journal::restored(limits(1), entries(), EntryId::START, 1);
+        assert_eq!(ids(&narrower.snapshot()), [4]);
+        assert_eq!(narrower.snapshot().evicted, 3);
+
+        // Cleared: nothing is kept, and numbers go on all the same.
+        let cleared = Journal::restored(limits(3), Vec::new(), before.newest(), 0);
+        assert_eq!(cleared.oldest().get(), 5);
+        assert_eq!(cleared.append(b"e".to_vec()).get(), 5);
     }
 
     #[tokio::test(start_paused = true)]
