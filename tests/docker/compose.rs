@@ -1,5 +1,6 @@
 //! The compose file itself: what `make up` promises, and what a killed container does.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -80,6 +81,14 @@ fn up_serves_the_snippet_and_an_edit_and_down_leaves_nothing() -> Result<()> {
     })
 }
 
+/// The numbers of the deliveries that the destination has.
+async fn delivered(sandbox: &Sandbox) -> Result<BTreeSet<u64>> {
+    let all = sandbox.destination("/_longshore/deliveries?limit=1000&bodies=false");
+    let listing = sandbox.get(&all).await?.json()?;
+    let deliveries = listing["deliveries"].as_array().context("no list")?.iter();
+    Ok(deliveries.filter_map(|one| one["id"].as_u64()).collect())
+}
+
 /// A job slow enough to be met in the middle: 100 records in 50 requests, 25 a second.
 fn slow_webhook(webhook_id: &str) -> Value {
     let mut payload = snippet();
@@ -113,26 +122,41 @@ async fn in_the_middle_of_a_job(
 #[test]
 fn a_crashed_container_comes_back_and_the_job_ends() -> Result<()> {
     run(async |_| {
-        let compose = Compose::new(&[("LONGSHORE_JOB_TIMEOUT", "10")])?;
+        let compose = Compose::new(&[("LONGSHORE_JOB_SILENCE", "10")])?;
         with_logs(compose, async |compose| {
             compose.up().await?;
             for service in ["destination", "poller", "localstack", "gateway"] {
                 let webhook_id = format!("wh-without-{service}");
-                let answer =
-                    in_the_middle_of_a_job(compose, &webhook_id, || compose.crash(service))
-                        .await
-                        .with_context(|| format!("without {service}"))?;
+                let mut before = BTreeSet::new();
+                let answer = in_the_middle_of_a_job(compose, &webhook_id, async || {
+                    before = delivered(&compose.sandbox().await?).await?;
+                    compose.crash(service).await
+                })
+                .await
+                .with_context(|| format!("without {service}"))?;
                 ensure!(
                     answer.is_some() || service == "gateway",
                     "{service}: the caller got no answer"
                 );
                 compose.restarted(service).await?;
                 let sandbox = compose.sandbox().await?;
-                // A new poller knows the job only if a report came after it.
-                if service != "poller" {
-                    let job = sandbox.ended_job(&webhook_id).await?;
-                    ensure!(job["state"] != "running", "{service}: {job}");
-                }
+                let job = sandbox.ended_job(&webhook_id).await?;
+                // Whoever ran the job is gone with the gateway, and cannot say so.
+                let state = job["state"].as_str().unwrap_or_default();
+                let expected = match service {
+                    "gateway" => state == "timed_out",
+                    _ => state == "succeeded" || state == "failed",
+                };
+                ensure!(expected, "without {service}: {job}");
+                ensure!(
+                    job["reports"][0]["progress"] == 0.0,
+                    "without {service}, the first report is lost: {job}"
+                );
+                let after = delivered(&sandbox).await?;
+                ensure!(
+                    before.len() >= 3 && after.is_superset(&before),
+                    "without {service}, deliveries are lost: {before:?}, then {after:?}"
+                );
                 snippet_succeeds(&sandbox)
                     .await
                     .with_context(|| format!("after {service} crashed"))?;

@@ -136,6 +136,7 @@ fn settings(workspace: &Path, fixtures: &Path, variables: &[(&str, &str)]) -> Se
         integration_timeout: Duration::from_secs(29),
         time_scale: longshore::settings::Pace::AWS,
         job_timeout: Duration::from_secs(60),
+        job_silence: Duration::from_secs(60),
         drain: Duration::from_secs(10),
         aws_endpoint_url: None,
         poller_url: None,

@@ -7,6 +7,7 @@
 mod config;
 mod job;
 mod jobs;
+mod kept;
 mod report;
 mod routes;
 mod view;
@@ -21,26 +22,38 @@ pub use jobs::Jobs;
 pub use routes::router;
 pub use view::{JobList, JobSummary, JobView, State};
 
-/// The poller stopped other than by its shutdown.
+/// The poller could not start, or stopped other than by its shutdown.
 #[derive(Debug, thiserror::Error)]
-#[error("the callback poller stopped")]
-pub struct RunError(#[from] service_runtime::ServeError);
+pub enum RunError {
+    /// What is kept on disk cannot be used.
+    #[error("the callback poller cannot keep its jobs")]
+    Kept(#[from] journal::LedgerError),
+    /// The listener failed for good.
+    #[error("the callback poller stopped")]
+    Serve(#[from] service_runtime::ServeError),
+}
 
 /// Serves the poller until `shutdown`; queries that wait are then answered with what is
 /// known.
 ///
 /// # Errors
-/// [`RunError`] if the listener fails for good.
+/// [`RunError`] if it cannot start or the listener fails for good.
 pub async fn run(
     listener: TcpListener,
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let closing = CancellationToken::new();
-    let router = router(Jobs::new(config), closing.clone());
+    let drain = config.drain;
+    let (jobs, writing) = Jobs::open(config).await?;
+    let router = router(jobs, closing.clone());
     let stop = async move {
         shutdown.await;
         closing.cancel();
     };
-    Ok(service_runtime::serve(listener, router, stop, config.drain).await?)
+    let served = service_runtime::serve(listener, router, stop, drain).await;
+    if let Some(writing) = writing {
+        writing.finish().await;
+    }
+    Ok(served?)
 }

@@ -6,14 +6,15 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use jiff::Timestamp;
 use journal::Weigh;
 use pipeline_contract::{JobState, StatusReport};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The header that names the tenant.
 const TENANT: &str = "x-amperity-tenant";
 
 /// A report that was taken.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "KeptReport")]
 pub(crate) struct ReceivedReport {
     pub(crate) received_at: Timestamp,
     /// A `progress` that is no number is kept as NaN, which JSON shows as null.
@@ -23,6 +24,36 @@ pub(crate) struct ReceivedReport {
     pub(crate) tenant: Option<String>,
     /// Whether a bearer token came with it; the token itself is not kept.
     pub(crate) authorized: bool,
+}
+
+/// The same as it was written down: JSON has no NaN.
+#[derive(Deserialize)]
+struct KeptReport {
+    received_at: Timestamp,
+    state: JobState,
+    progress: Option<f64>,
+    errors: Vec<Value>,
+    reason: String,
+    violations: Vec<String>,
+    tenant: Option<String>,
+    authorized: bool,
+}
+
+impl From<KeptReport> for ReceivedReport {
+    fn from(kept: KeptReport) -> Self {
+        Self {
+            received_at: kept.received_at,
+            report: StatusReport {
+                state: kept.state,
+                progress: kept.progress.unwrap_or(f64::NAN),
+                errors: kept.errors,
+                reason: kept.reason,
+            },
+            violations: kept.violations,
+            tenant: kept.tenant,
+            authorized: kept.authorized,
+        }
+    }
 }
 
 /// A report that cannot be understood. The text goes to the sender.

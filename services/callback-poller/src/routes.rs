@@ -7,7 +7,7 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use journal::Patience;
+use journal::{NotWritten, Patience};
 use pipeline_contract::WebhookId;
 use serde::Deserialize;
 use serde_json::json;
@@ -51,11 +51,13 @@ async fn take_report(
     let body = body.map_err(|refused| Problem::new(refused.status(), refused.body_text()))?;
     match ReceivedReport::read(&headers, &body) {
         Ok(report) => {
-            let violations = poller.jobs.take(&id, report);
+            let taken = poller.jobs.take(&id, report).await;
+            let violations = taken.map_err(|why| not_written(&why))?;
             Ok(Json(json!({"status": "ok", "violations": violations})).into_response())
         }
         Err(why) => {
-            poller.jobs.reject(&id, &why);
+            let noted = poller.jobs.reject(&id, &why).await;
+            noted.map_err(|why| not_written(&why))?;
             Err(Problem::bad_request(why.to_string()).with("webhook_id", id.as_str()))
         }
     }
@@ -90,20 +92,30 @@ async fn list(State(poller): State<Poller>) -> Json<JobList> {
     Json(poller.jobs.list())
 }
 
-async fn clear(State(poller): State<Poller>) -> StatusCode {
-    poller.jobs.clear();
-    StatusCode::NO_CONTENT
+async fn clear(State(poller): State<Poller>) -> Result<StatusCode, Problem> {
+    let cleared = poller.jobs.clear().await;
+    cleared.map_err(|why| not_written(&why))?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn forget(
     State(poller): State<Poller>,
     Path(id): Path<WebhookId>,
 ) -> Result<StatusCode, Problem> {
-    if poller.jobs.forget(&id) {
+    let forgotten = poller.jobs.forget(&id).await;
+    if forgotten.map_err(|why| not_written(&why))? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Problem::not_found(format!("there is no job `{id}`")))
     }
+}
+
+/// What was not written down was not accepted: whoever reported it may do so again.
+fn not_written(why: &NotWritten) -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("not accepted: {why}; is there room in the state folder?"),
+    )
 }
 
 async fn no_such_route(method: Method, uri: Uri) -> Problem {
@@ -146,8 +158,10 @@ mod tests {
     fn poller_with(max_jobs: usize, closing: CancellationToken) -> Router {
         let config = Config {
             job_deadline: Config::PLATFORM_DEADLINE,
+            job_silence: Config::PLATFORM_DEADLINE,
             max_jobs,
             max_reports_per_job: 100,
+            state_dir: None,
             drain: Duration::from_secs(1),
         };
         router(Jobs::new(config), closing)

@@ -18,7 +18,7 @@ pub enum State {
     Succeeded,
     /// The handler reported that it gave up.
     Failed,
-    /// The deadline passed without a last report.
+    /// No last report came in time, or none for too long; `reason` says which.
     TimedOut,
 }
 
@@ -36,7 +36,7 @@ impl From<Phase> for State {
             Phase::Running => Self::Running,
             Phase::Succeeded => Self::Succeeded,
             Phase::Failed => Self::Failed,
-            Phase::TimedOut => Self::TimedOut,
+            Phase::TimedOut(_) => Self::TimedOut,
         }
     }
 }
@@ -53,6 +53,8 @@ struct Violation {
 pub struct JobView {
     webhook_id: WebhookId,
     state: State,
+    /// Why it failed or timed out; empty otherwise.
+    reason: String,
     progress: f64,
     first_report_at: Timestamp,
     last_report_at: Timestamp,
@@ -78,6 +80,7 @@ impl JobView {
         Self {
             webhook_id,
             state: job.phase.into(),
+            reason: job.reason(),
             progress: job.progress,
             first_report_at: job.first_report_at,
             last_report_at: job.last_report_at,

@@ -20,8 +20,10 @@ const SERVICE: &str = "callback-poller";
 async fn poller() -> Router {
     let config = Config {
         job_deadline: Config::PLATFORM_DEADLINE,
+        job_silence: Config::LONGEST_SILENCE,
         max_jobs: 10,
         max_reports_per_job: 10,
+        state_dir: None,
         drain: Duration::from_secs(1),
     };
     let poller = router(Jobs::new(config), CancellationToken::new());

@@ -53,8 +53,8 @@ settings! {
     HANDLERS: "handlers", "LONGSHORE_HANDLERS", "DIR", "handlers", "Folder of the handler packages, below the workspace.";
     FIXTURES: "fixtures", "LONGSHORE_FIXTURES", "DIR", "fixtures/data", "Folder whose files are kept in the bucket, below the workspace.";
     BUCKET: "bucket", "LONGSHORE_BUCKET", "NAME", "test-bucket", "Bucket that holds the fixtures.";
-    STATE_DIR: "state-dir", "LONGSHORE_STATE_DIR", "DIR", ".longshore", "Where objects and built functions are kept, below the workspace.";
-    EPHEMERAL: "ephemeral", "LONGSHORE_EPHEMERAL", "BOOL", "false", "Keep no state: objects live in a temporary folder that goes at the end.";
+    STATE_DIR: "state-dir", "LONGSHORE_STATE_DIR", "DIR", ".longshore", "Where objects, deliveries, jobs, events and built functions are kept, below the workspace.";
+    EPHEMERAL: "ephemeral", "LONGSHORE_EPHEMERAL", "BOOL", "false", "Keep no state: objects and events live in a temporary folder that goes at the end, deliveries and jobs in memory.";
     TARGET_DIR: "target-dir", "LONGSHORE_TARGET_DIR", "DIR", "target/longshore", "Cargo's target folder for the functions, apart from your own so that neither waits for the other.";
     ARTIFACTS: "artifact", "LONGSHORE_ARTIFACTS", "[NAME=]ZIP,…", "", "Functions to run from zips, as AWS would, instead of from source; below the workspace.";
     PROFILE: "profile", "LONGSHORE_PROFILE", "dev|release", "dev", "Cargo profile that functions are built with.";
@@ -65,6 +65,7 @@ settings! {
     INTEGRATION_TIMEOUT: "integration-timeout", "LONGSHORE_INTEGRATION_TIMEOUT", "SECONDS", "29", "How long the gateway waits for a function; the function runs on.";
     TIME_SCALE: "time-scale", "LONGSHORE_TIME_SCALE", "FACTOR", "1", "How fast time goes by for asynchronous invocations; at 60, a retry after a minute comes after a second.";
     JOB_TIMEOUT: "job-timeout", "LONGSHORE_JOB_TIMEOUT", "SECONDS", "10800", "How long the poller waits for a job's last report, from its first.";
+    JOB_SILENCE: "job-silence", "LONGSHORE_JOB_SILENCE", "SECONDS", "1200", "How long a job may go without a report: a function runs 900 s at most, and its retry comes within 120 s.";
     DRAIN: "drain", "LONGSHORE_DRAIN", "SECONDS", "10", "How long requests in flight may take to finish after Ctrl-C.";
     AWS_ENDPOINT_URL: "aws-endpoint-url", "LONGSHORE_AWS_ENDPOINT_URL", "URL", "", "AWS endpoint that functions get; default: this stack's own.";
     POLLER_URL: "poller-url", "LONGSHORE_POLLER_URL", "URL", "", "Where the destination passes status reports on; default: this stack's poller.";
@@ -172,6 +173,8 @@ pub struct Settings {
     pub time_scale: Pace,
     /// See [`JOB_TIMEOUT`].
     pub job_timeout: Duration,
+    /// See [`JOB_SILENCE`].
+    pub job_silence: Duration,
     /// See [`DRAIN`].
     pub drain: Duration,
     /// See [`AWS_ENDPOINT_URL`].
@@ -401,6 +404,7 @@ impl Settings {
             integration_timeout: read.seconds(&INTEGRATION_TIMEOUT),
             time_scale: read.required(&TIME_SCALE, Pace::AWS),
             job_timeout: read.seconds(&JOB_TIMEOUT),
+            job_silence: read.seconds(&JOB_SILENCE),
             drain: read.seconds(&DRAIN),
             aws_endpoint_url: read.url(&AWS_ENDPOINT_URL),
             poller_url: read.url(&POLLER_URL),

@@ -391,11 +391,18 @@ fn aws_config(
     })
 }
 
+/// Where a service keeps what it was sent; nowhere, if nothing is to outlive the process.
+fn kept_in(settings: &Settings, service: &str) -> Option<PathBuf> {
+    (!settings.ephemeral).then(|| settings.state_dir.join(service))
+}
+
 fn poller_config(settings: &Settings) -> callback_poller::Config {
     callback_poller::Config {
         job_deadline: settings.job_timeout,
+        job_silence: settings.job_silence,
         max_jobs: 10_000,
         max_reports_per_job: 10_000,
+        state_dir: kept_in(settings, "poller"),
         drain: settings.drain,
     }
 }
@@ -412,6 +419,7 @@ fn destination_config(
         deliveries: Config::DEFAULT_DELIVERIES,
         bodies: Config::DEFAULT_BODIES,
         body_kept: Config::DEFAULT_BODY_KEPT,
+        state_dir: kept_in(settings, "destination"),
         drain: settings.drain,
     })
 }

@@ -1,5 +1,6 @@
 //! What the destination is told at start.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use journal::Limits;
@@ -19,6 +20,9 @@ pub struct Config {
     pub bodies: Limits,
     /// Of a body larger than this only the beginning is kept.
     pub body_kept: usize,
+    /// Where deliveries are kept, so that whoever starts next has them; `None` keeps them in
+    /// memory only.
+    pub state_dir: Option<PathBuf>,
     /// How long requests in flight may take once shutdown was asked for.
     pub drain: Duration,
 }

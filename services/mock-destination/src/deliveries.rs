@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use journal::{Entry, EntryId, Journal, Limits};
+use journal::{Entry, EntryId, Journal, LedgerError, Limits, NotWritten, Place, Writing, Written};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::Config;
 use crate::delivery::{Body, Delivery, KeptBody};
+use crate::kept::{After, Kept, Row, cleared};
 
 /// Paths that have totals of their own; a path is one of the few routes, so this is only
 /// met by someone who plays with `/mock/error/<code>:<n>`.
@@ -27,10 +29,12 @@ pub(crate) struct Deliveries {
     /// Held while the journal is written or read, so that totals and entries agree.
     /// A plain mutex: never held over an await.
     totals: Arc<Mutex<Totals>>,
+    /// The same on disk, if it is to outlive the process.
+    kept: Option<Kept>,
 }
 
 /// What arrived since the last clear, kept or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Total {
     pub(crate) deliveries: u64,
     /// Records in accepted deliveries.
@@ -47,13 +51,24 @@ impl Total {
 }
 
 #[derive(Debug, Default)]
-struct Totals {
-    all: Total,
-    by_path: HashMap<String, Total>,
+pub(crate) struct Totals {
+    pub(crate) all: Total,
+    pub(crate) by_path: HashMap<String, Total>,
 }
 
 impl Totals {
-    fn of(&self, path: Option<&str>) -> Total {
+    fn add(&mut self, delivery: &Delivery) {
+        self.all.add(delivery);
+        if let Some(total) = self.by_path.get_mut(&delivery.path) {
+            total.add(delivery);
+        } else if self.by_path.len() < MAX_PATHS {
+            let mut total = Total::default();
+            total.add(delivery);
+            self.by_path.insert(delivery.path.clone(), total);
+        }
+    }
+
+    pub(crate) fn of(&self, path: Option<&str>) -> Total {
         match path {
             None => self.all,
             Some(path) => self.by_path.get(path).copied().unwrap_or_default(),
@@ -84,42 +99,99 @@ pub(crate) struct Listing {
 }
 
 impl Deliveries {
+    /// None yet, and none that outlive the process.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            journal: Journal::new(Limits {
-                entries: config.deliveries,
-                bytes: config.deliveries.saturating_mul(BYTES_PER_DELIVERY),
-            }),
+            journal: Journal::new(Self::limits(config)),
             bodies: Journal::new(config.bodies),
             body_kept: config.body_kept,
             totals: Arc::default(),
+            kept: None,
         }
     }
 
-    /// Records a delivery and the bounded part of its body.
-    pub(crate) fn record(&self, mut delivery: Delivery, body: &[u8]) -> EntryId {
-        delivery.body = if body.is_empty() {
-            Body::Absent
-        } else if body.len() <= self.body_kept {
-            Body::Whole(self.keep(body))
-        } else {
-            Body::Beginning(self.keep(&body[..self.body_kept]))
+    /// Those that are in the state folder, if there is one, and the thread that writes
+    /// there.
+    pub(crate) async fn open(config: &Config) -> Result<(Self, Option<Writing>), LedgerError> {
+        let Some(folder) = &config.state_dir else {
+            return Ok((Self::new(config), None));
         };
-        let mut totals = self.lock();
-        totals.all.add(&delivery);
-        if let Some(total) = totals.by_path.get_mut(&delivery.path) {
-            total.add(&delivery);
-        } else if totals.by_path.len() < MAX_PATHS {
-            let mut total = Total::default();
-            total.add(&delivery);
-            totals.by_path.insert(delivery.path.clone(), total);
-        }
-        self.journal.append(delivery)
+        let restored = match Kept::open(folder, Self::limits(config), config.bodies).await {
+            Ok(restored) => restored,
+            Err(LedgerError::InUse(file)) => {
+                tracing::warn!(file = %file.display(), "another Longshore keeps its deliveries there: those of this one end with it");
+                return Ok((Self::new(config), None));
+            }
+            Err(error) => return Err(error),
+        };
+        let deliveries = Self {
+            journal: restored.deliveries,
+            bodies: restored.bodies,
+            body_kept: config.body_kept,
+            totals: Arc::new(Mutex::new(restored.totals)),
+            kept: Some(restored.kept),
+        };
+        Ok((deliveries, Some(restored.writing)))
     }
 
-    /// A copy: a slice of the request would keep the whole of its buffer alive.
-    fn keep(&self, body: &[u8]) -> EntryId {
-        self.bodies.append(KeptBody(Bytes::copy_from_slice(body)))
+    fn limits(config: &Config) -> Limits {
+        Limits {
+            entries: config.deliveries,
+            bytes: config.deliveries.saturating_mul(BYTES_PER_DELIVERY),
+        }
+    }
+
+    /// Records a delivery and the bounded part of its body. Once this returns, both outlive
+    /// the process, if they are to.
+    pub(crate) async fn record(
+        &self,
+        delivery: Delivery,
+        body: &[u8],
+    ) -> Result<EntryId, NotWritten> {
+        let Some(kept) = &self.kept else {
+            return Ok(self.take(delivery, body, None)?.0);
+        };
+        let place = kept.place().await?;
+        let (id, written) = self.take(delivery, body, Some(place))?;
+        if let Some(written) = written {
+            written.on_disk().await?;
+        }
+        Ok(id)
+    }
+
+    fn take(
+        &self,
+        mut delivery: Delivery,
+        body: &[u8],
+        place: Option<Place<'_>>,
+    ) -> Result<(EntryId, Option<Written>), NotWritten> {
+        let whole = body.len() <= self.body_kept;
+        // A copy: a slice of the request would keep the whole of its buffer alive.
+        let body = Bytes::copy_from_slice(&body[..body.len().min(self.body_kept)]);
+        let mut totals = self.lock();
+        if !body.is_empty() {
+            let id = self.bodies.append(KeptBody(body.clone()));
+            delivery.body = if whole {
+                Body::Whole(id)
+            } else {
+                Body::Beginning(id)
+            };
+        }
+        totals.add(&delivery);
+        let Some(place) = place else {
+            return Ok((self.journal.append(delivery), None));
+        };
+        let (row, path) = (Row::new(&delivery, body)?, delivery.path.clone());
+        let id = self.journal.append(delivery);
+        let changes = row.changes(&After {
+            id,
+            path: &path,
+            totals: &totals,
+            oldest: self.journal.oldest(),
+            oldest_body: self.bodies.oldest(),
+        })?;
+        // Under the lock, so that the disk sees changes in the order of memory.
+        Ok((id, Some(place.write(changes))))
     }
 
     /// The delivery of this number.
@@ -189,11 +261,25 @@ impl Deliveries {
     }
 
     /// Forgets everything, on request. Numbers go on.
-    pub(crate) fn clear(&self) {
-        let mut totals = self.lock();
-        *totals = Totals::default();
-        self.journal.clear();
-        self.bodies.clear();
+    pub(crate) async fn clear(&self) -> Result<(), NotWritten> {
+        let place = match &self.kept {
+            Some(kept) => Some(kept.place().await?),
+            None => None,
+        };
+        let written = {
+            let mut totals = self.lock();
+            *totals = Totals::default();
+            self.journal.clear();
+            self.bodies.clear();
+            let last = (self.journal.newest(), self.bodies.newest());
+            place
+                .map(|place| cleared(last.0, last.1).map(|changes| place.write(changes)))
+                .transpose()?
+        };
+        match written {
+            Some(written) => written.on_disk().await,
+            None => Ok(()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Totals> {
@@ -212,7 +298,11 @@ mod tests {
     use super::*;
 
     fn deliveries() -> Deliveries {
-        Deliveries::new(&Config {
+        Deliveries::new(&config())
+    }
+
+    fn config() -> Config {
+        Config {
             poller: "http://localhost:5006".parse().unwrap(),
             body_limit: Config::DEFAULT_BODY_LIMIT,
             deliveries: 4,
@@ -221,11 +311,12 @@ mod tests {
                 bytes: 10,
             },
             body_kept: 6,
+            state_dir: None,
             drain: Duration::from_secs(1),
-        })
+        }
     }
 
-    fn record(deliveries: &Deliveries, path: &str, status: u16, body: &[u8]) -> EntryId {
+    async fn record(deliveries: &Deliveries, path: &str, status: u16, body: &[u8]) -> EntryId {
         let delivery = Delivery {
             received_at: Timestamp::now(),
             method: "POST".to_owned(),
@@ -238,7 +329,7 @@ mod tests {
             problem: None,
             body: Body::Absent,
         };
-        deliveries.record(delivery, body)
+        deliveries.record(delivery, body).await.unwrap()
     }
 
     fn wanted(path: Option<&str>, since: Option<u64>, limit: usize) -> Wanted {
@@ -249,8 +340,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn totals_outlive_what_is_kept() {
+    #[tokio::test]
+    async fn totals_outlive_what_is_kept() {
         let deliveries = deliveries();
         for (path, status) in [
             ("/a", 200),
@@ -259,7 +350,7 @@ mod tests {
             ("/a", 204),
             ("/a", 200),
         ] {
-            record(&deliveries, path, status, b"");
+            record(&deliveries, path, status, b"").await;
         }
         // wanted -> ids, deliveries, records, evicted, complete
         let cases = [
@@ -283,26 +374,26 @@ mod tests {
             assert_eq!(listing.evicted, evicted, "{wanted:?}");
             assert_eq!(listing.complete, complete, "{wanted:?}");
         }
-        deliveries.clear();
+        deliveries.clear().await.unwrap();
         let listing = deliveries.list(&wanted(None, None, 9));
         assert_eq!((listing.total, listing.evicted), (Total::default(), 0));
         assert!(listing.complete);
     }
 
-    #[test]
-    fn bodies_are_kept_in_bounds() {
+    #[tokio::test]
+    async fn bodies_are_kept_in_bounds() {
         let deliveries = deliveries();
         let body_of = |id| {
             let body = deliveries.get(id).unwrap().item.body;
             (body, deliveries.body(body))
         };
-        let first = record(&deliveries, "/a", 200, b"123456");
+        let first = record(&deliveries, "/a", 200, b"123456").await;
         assert!(matches!(body_of(first), (Body::Whole(_), Some(body)) if body == "123456"));
-        let long = record(&deliveries, "/a", 200, b"1234567");
+        let long = record(&deliveries, "/a", 200, b"1234567").await;
         assert!(matches!(body_of(long), (Body::Beginning(_), Some(body)) if body == "123456"));
         // Together they are too heavy: the first body went, the delivery stayed.
         assert!(matches!(body_of(first), (Body::Whole(_), None)));
-        let none = record(&deliveries, "/a", 200, b"");
+        let none = record(&deliveries, "/a", 200, b"").await;
         assert!(matches!(body_of(none), (Body::Absent, Some(body)) if body.is_empty()));
     }
 
@@ -314,7 +405,7 @@ mod tests {
         let writer = async {
             for _ in 0..6 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                record(&deliveries, "/a", 200, b"");
+                record(&deliveries, "/a", 200, b"").await;
             }
         };
         let (listing, ()) = tokio::join!(deliveries.wait(&everything, 6, until), writer);
@@ -324,5 +415,70 @@ mod tests {
         let listing = deliveries.wait(&everything, 7, until).await;
         assert_eq!(listing.total.deliveries, 6);
         assert!(Instant::now() >= until);
+    }
+
+    async fn reopened(
+        config: &Config,
+        before: (Deliveries, Option<Writing>),
+    ) -> (Deliveries, Option<Writing>) {
+        before.1.unwrap().finish().await;
+        Deliveries::open(config).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_is_there_after_a_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            state_dir: Some(folder.path().to_owned()),
+            ..config()
+        };
+        let (deliveries, writing) = Deliveries::open(&config).await.unwrap();
+        for (path, body) in [
+            ("/a", "1"),
+            ("/b", "22"),
+            ("/a", "333"),
+            ("/a", "4444"),
+            ("/a", "longer than is kept"),
+        ] {
+            record(&deliveries, path, 200, body.as_bytes()).await;
+        }
+        let seen = |deliveries: &Deliveries| {
+            let listing = deliveries.list(&wanted(None, None, 9));
+            let entries = listing.entries.iter();
+            let entries: Vec<_> = entries
+                .map(|entry| {
+                    let text = serde_json::to_string(&entry.item).unwrap();
+                    (entry.id.get(), text, deliveries.body(entry.item.body))
+                })
+                .collect();
+            let of_b = deliveries.list(&wanted(Some("/b"), None, 9)).total;
+            (
+                entries,
+                listing.total,
+                listing.evicted,
+                listing.complete,
+                of_b,
+            )
+        };
+        let before = seen(&deliveries);
+        assert_eq!((before.0.len(), before.2), (4, 1));
+
+        let (deliveries, writing) = reopened(&config, (deliveries, writing)).await;
+        assert_eq!(seen(&deliveries), before);
+        assert_eq!(record(&deliveries, "/b", 200, b"6").await.get(), 6);
+        let after = seen(&deliveries);
+        assert_eq!(after.1.deliveries, 6);
+
+        // Nobody else gets the same folder; what is delivered to him ends with him.
+        let (other, none) = Deliveries::open(&config).await.unwrap();
+        assert!(none.is_none() && other.list(&wanted(None, None, 9)).entries.is_empty());
+
+        let (deliveries, writing) = reopened(&config, (deliveries, writing)).await;
+        assert_eq!(seen(&deliveries), after);
+        deliveries.clear().await.unwrap();
+        let (deliveries, writing) = reopened(&config, (deliveries, writing)).await;
+        assert!(deliveries.list(&wanted(None, None, 9)).complete);
+        assert_eq!(record(&deliveries, "/a", 200, b"7").await.get(), 7);
+        writing.unwrap().finish().await;
     }
 }

@@ -7,10 +7,10 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use jiff::Timestamp;
 use journal::{EntryId, Weigh};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A request that was delivered here, without its body.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     pub(crate) received_at: Timestamp,
     pub(crate) method: String,
@@ -32,9 +32,10 @@ pub(crate) struct Delivery {
 }
 
 /// Where a delivery's body is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Body {
     /// There is none, or it was refused unread.
+    #[default]
     Absent,
     /// Recorded under this number, whole.
     Whole(EntryId),

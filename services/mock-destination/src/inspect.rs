@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::deliveries::{Listing, Wanted};
 use crate::delivery::{Body, Delivery};
-use crate::routes::Destination;
+use crate::routes::{Destination, not_written};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
@@ -176,8 +176,9 @@ pub(crate) async fn body(
     Ok((headers, body).into_response())
 }
 
-pub(crate) async fn clear(State(destination): State<Destination>) -> StatusCode {
-    destination.deliveries.clear();
+pub(crate) async fn clear(State(destination): State<Destination>) -> Result<StatusCode, Problem> {
     destination.failures.clear();
-    StatusCode::NO_CONTENT
+    let cleared = destination.deliveries.clear().await;
+    cleared.map_err(|why| not_written(&why))?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -10,6 +10,7 @@ mod delivery;
 mod fault;
 mod forward;
 mod inspect;
+mod kept;
 mod records;
 mod routes;
 
@@ -19,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+use deliveries::Deliveries;
 pub use routes::router;
 
 /// The destination could not start, or stopped other than by its shutdown.
@@ -27,6 +29,9 @@ pub enum RunError {
     /// The client that hands status reports on could not be made.
     #[error("cannot set up the client for the callback poller")]
     Client(#[from] reqwest::Error),
+    /// What is kept on disk cannot be used.
+    #[error("the mock destination cannot keep what it gets")]
+    Kept(#[from] journal::LedgerError),
     /// The listener failed for good.
     #[error("the mock destination stopped")]
     Serve(#[from] service_runtime::ServeError),
@@ -44,10 +49,15 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let closing = CancellationToken::new();
     let drain = config.drain;
-    let router = router(config, closing.clone())?;
+    let (deliveries, writing) = Deliveries::open(&config).await?;
+    let router = routes::over(deliveries, config, closing.clone())?;
     let stop = async move {
         shutdown.await;
         closing.cancel();
     };
-    Ok(service_runtime::serve(listener, router, stop, drain).await?)
+    let served = service_runtime::serve(listener, router, stop, drain).await;
+    if let Some(writing) = writing {
+        writing.finish().await;
+    }
+    Ok(served?)
 }

@@ -11,6 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use jiff::Timestamp;
+use journal::{EntryId, NotWritten};
 use serde_json::json;
 use service_runtime::Problem;
 use tokio_util::sync::CancellationToken;
@@ -31,13 +32,21 @@ pub(crate) struct Destination {
     pub(crate) closing: CancellationToken,
 }
 
-/// The destination's routes, with nothing delivered yet. Queries that wait end early once
+/// The destination's routes, with nothing delivered yet and nothing kept on disk. Queries that wait end early once
 /// `closing` is cancelled.
 ///
 /// # Errors
 /// If the client of the callback poller cannot be made.
 pub fn router(config: Config, closing: CancellationToken) -> Result<Router, reqwest::Error> {
-    let deliveries = Deliveries::new(&config);
+    over(Deliveries::new(&config), config, closing)
+}
+
+/// The routes over these deliveries.
+pub(crate) fn over(
+    deliveries: Deliveries,
+    config: Config,
+    closing: CancellationToken,
+) -> Result<Router, reqwest::Error> {
     let destination = Destination {
         deliveries,
         failures: Failures::default(),
@@ -67,7 +76,7 @@ type Received = Result<Bytes, BytesRejection>;
 
 impl Destination {
     /// Records the delivery with what `judge` makes of it, and answers accordingly.
-    fn judge(
+    async fn judge(
         &self,
         request: &Parts,
         body: Received,
@@ -86,7 +95,11 @@ impl Destination {
             Ok(records) => (StatusCode::OK, Some(records), None),
             Err((status, why)) => (status, None, Some(why)),
         };
-        let id = self.record(request, &bytes, status, records, problem.clone());
+        let recorded = self.record(request, &bytes, status, records, problem.clone());
+        let id = match recorded.await {
+            Ok(id) => id,
+            Err(why) => return not_written(&why).into_response(),
+        };
         match problem {
             None => Json(json!({"status": "ok", "records": records, "id": id})).into_response(),
             Some(why) => Problem::new(status, why)
@@ -96,34 +109,34 @@ impl Destination {
     }
 
     /// Answers as the code in the path says, whatever the body is.
-    fn fail(&self, code: &str, request: &Parts, body: &[u8]) -> Response {
+    async fn fail(&self, code: &str, request: &Parts, body: &[u8]) -> Response {
         let records = std::str::from_utf8(body)
             .ok()
             .and_then(|text| records::count(text).ok());
-        let fault: Fault = match code.parse() {
-            Ok(fault) => fault,
-            Err(why) => {
-                let why = why.to_string();
-                let status = StatusCode::BAD_REQUEST;
-                self.record(request, body, status, records, Some(why.clone()));
-                return Problem::bad_request(why).into_response();
+        let (status, problem) = match code.parse::<Fault>() {
+            Ok(fault) => {
+                let address = request.uri.path_and_query();
+                let address = address.map_or("", |address| address.as_str());
+                (self.failures.answer(fault, address), None)
             }
+            Err(why) => (StatusCode::BAD_REQUEST, Some(why.to_string())),
         };
-        let address = request.uri.path_and_query();
-        let address = address.map_or("", |address| address.as_str());
-        let status = self.failures.answer(fault, address);
-        self.record(request, body, status, records, None);
-        answer(status, request)
+        let recorded = self.record(request, body, status, records, problem.clone());
+        match (recorded.await, problem) {
+            (Err(why), _) => not_written(&why).into_response(),
+            (Ok(_), Some(why)) => Problem::bad_request(why).into_response(),
+            (Ok(_), None) => answer(status, request),
+        }
     }
 
-    fn record(
+    async fn record(
         &self,
         request: &Parts,
         body: &[u8],
         status: StatusCode,
         records: Option<u64>,
         problem: Option<String>,
-    ) -> journal::EntryId {
+    ) -> Result<EntryId, NotWritten> {
         let refused_unread = status == StatusCode::PAYLOAD_TOO_LARGE && body.is_empty();
         let size = if refused_unread {
             let said = request.headers.get(CONTENT_LENGTH);
@@ -148,8 +161,16 @@ impl Destination {
             problem,
             body: Body::Absent,
         };
-        self.deliveries.record(delivery, body)
+        self.deliveries.record(delivery, body).await
     }
+}
+
+/// What was not written down was not accepted: whoever sent it may send it again.
+pub(crate) fn not_written(why: &NotWritten) -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("not accepted: {why}; is there room in the state folder?"),
+    )
 }
 
 fn text<'a>(request: &Parts, body: &'a [u8]) -> Result<&'a str, String> {
@@ -166,9 +187,9 @@ async fn take_any_json(
     request: Parts,
     body: Received,
 ) -> Response {
-    destination.judge(&request, body, |json| {
-        records::count(json).map_err(|why| format!("the body is not JSON: {why}"))
-    })
+    let judge =
+        |json: &str| records::count(json).map_err(|why| format!("the body is not JSON: {why}"));
+    destination.judge(&request, body, judge).await
 }
 
 async fn take_rudderstack(
@@ -176,9 +197,8 @@ async fn take_rudderstack(
     request: Parts,
     body: Received,
 ) -> Response {
-    destination.judge(&request, body, |json| {
-        records::count_rudderstack(json).map_err(|why| why.to_string())
-    })
+    let judge = |json: &str| records::count_rudderstack(json).map_err(|why| why.to_string());
+    destination.judge(&request, body, judge).await
 }
 
 async fn hand_on(
@@ -200,8 +220,8 @@ async fn fail(
     body: Received,
 ) -> Response {
     match body {
-        Ok(bytes) => destination.fail(&code, &request, &bytes),
-        Err(_) => destination.judge(&request, body, |_| Ok(0)),
+        Ok(bytes) => destination.fail(&code, &request, &bytes).await,
+        Err(_) => destination.judge(&request, body, |_| Ok(0)).await,
     }
 }
 

@@ -25,6 +25,7 @@ async fn destination(poller: &MockServer) -> Router {
         deliveries: Config::DEFAULT_DELIVERIES,
         bodies: Config::DEFAULT_BODIES,
         body_kept: Config::DEFAULT_BODY_KEPT,
+        state_dir: None,
         drain: Duration::from_secs(1),
     };
     let destination = router(config, CancellationToken::new()).unwrap();

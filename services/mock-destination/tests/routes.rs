@@ -32,6 +32,7 @@ fn destination_with(poller: &str, closing: CancellationToken) -> Router {
             bytes: 3_000,
         },
         body_kept: 1_000,
+        state_dir: None,
         drain: Duration::from_secs(1),
     };
     router(config, closing).unwrap()
