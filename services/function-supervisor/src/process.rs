@@ -242,6 +242,16 @@ impl Process {
         Some(kibibytes * 1024)
     }
 
+    /// Stops the process group where it is, until [`Process::thaw`].
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen process group go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Asks the process group to end.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);

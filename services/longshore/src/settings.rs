@@ -62,6 +62,9 @@ settings! {
     START: "start", "LONGSHORE_START", "eager|lazy", "eager", "Build functions at start, or each at its first request.";
     MAX_ENVIRONMENTS: "max-environments", "LONGSHORE_MAX_ENVIRONMENTS", "COUNT", "10", "Execution environments a function may have at once.";
     TIMEOUT_MS: "function-timeout-ms", "LAMBDA_TIMEOUT", "MS", "", "Timeout of every function in milliseconds, instead of what its package says.";
+    INIT_TIMEOUT: "init-timeout", "LONGSHORE_INIT_TIMEOUT", "SECONDS", "10", "How long a function may take to start before it is started over within its first invocation.";
+    IDLE_TIMEOUT: "idle-timeout", "LONGSHORE_IDLE_TIMEOUT", "SECONDS", "900", "How long an environment waits for work until it is shut down; 0: for ever.";
+    FREEZE: "freeze", "LONGSHORE_FREEZE", "BOOL", "false", "Freeze functions between invocations, as AWS does.";
     INTEGRATION_TIMEOUT: "integration-timeout", "LONGSHORE_INTEGRATION_TIMEOUT", "SECONDS", "29", "How long the gateway waits for a function; the function runs on.";
     TIME_SCALE: "time-scale", "LONGSHORE_TIME_SCALE", "FACTOR", "1", "How fast time goes by for asynchronous invocations; at 60, a retry after a minute comes after a second.";
     JOB_TIMEOUT: "job-timeout", "LONGSHORE_JOB_TIMEOUT", "SECONDS", "10800", "How long the poller waits for a job's last report, from its first.";
@@ -167,6 +170,12 @@ pub struct Settings {
     pub max_environments: usize,
     /// See [`TIMEOUT_MS`].
     pub function_timeout: Option<Duration>,
+    /// See [`INIT_TIMEOUT`].
+    pub init_timeout: Duration,
+    /// See [`IDLE_TIMEOUT`]; zero is for ever.
+    pub idle_timeout: Duration,
+    /// See [`FREEZE`].
+    pub freeze: bool,
     /// See [`INTEGRATION_TIMEOUT`].
     pub integration_timeout: Duration,
     /// See [`TIME_SCALE`].
@@ -401,6 +410,9 @@ impl Settings {
             start: read.required(&START, Start::Eager),
             max_environments: read.required(&MAX_ENVIRONMENTS, 1),
             function_timeout: timeout_ms.map(Duration::from_millis),
+            init_timeout: read.seconds(&INIT_TIMEOUT),
+            idle_timeout: read.seconds(&IDLE_TIMEOUT),
+            freeze: read.required(&FREEZE, false),
             integration_timeout: read.seconds(&INTEGRATION_TIMEOUT),
             time_scale: read.required(&TIME_SCALE, Pace::AWS),
             job_timeout: read.seconds(&JOB_TIMEOUT),

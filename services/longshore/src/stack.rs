@@ -465,6 +465,9 @@ fn gateway_config(
         events_dir: ephemeral.unwrap_or(&settings.state_dir).join("events"),
         pace: settings.time_scale,
         aws_endpoint,
+        init_timeout: settings.init_timeout,
+        idle_timeout: (!settings.idle_timeout.is_zero()).then_some(settings.idle_timeout),
+        freeze: settings.freeze,
         journal_entries: 1_000,
     }
 }

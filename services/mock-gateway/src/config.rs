@@ -42,6 +42,13 @@ pub struct Config {
     pub pace: Pace,
     /// Where queues and topics are that functions' destinations may be.
     pub aws_endpoint: Option<String>,
+    /// How long an initialisation may take; then the function is started over within its
+    /// first invocation. AWS: 10 s.
+    pub init_timeout: Duration,
+    /// How long an environment may wait for work until it is shut down; none: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// Whether processes are frozen between invocations, as AWS freezes them.
+    pub freeze: bool,
     /// Invocations kept for `GET /_longshore/invocations`, at most.
     pub journal_entries: usize,
 }

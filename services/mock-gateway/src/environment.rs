@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use function_supervisor::{Artifact, OutputLine, OutputStream};
-use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::broker::{Broker, EnvironmentKey, Finished, StopReason};
+use crate::broker::{Broker, EnvironmentKey, Finished, StopReason, Work};
 use crate::environment_variables::{self, Placement};
 use crate::logs::{self, Report};
 use crate::outcome::{InitFailure, Outcome, RuntimeExit};
 use crate::process::RunningProcess;
 use crate::runtime_api::RuntimeApi;
+use crate::sandbox::Sandbox;
 
 /// From TERM to KILL when an extension of the function's own processes is registered.
 const GRACE_INTERNAL: Duration = Duration::from_millis(500);
@@ -31,13 +31,22 @@ const TAIL_SETTLES: Duration = Duration::from_millis(15);
 const MEMORY_FRESH: Duration = Duration::from_millis(100);
 
 /// Runs one environment from its start to its end.
-pub(crate) async fn run(broker: Broker, key: EnvironmentKey, artifact: Arc<Artifact>) {
-    match Running::start(&broker, key, &artifact).await {
+pub(crate) async fn run(
+    broker: Broker,
+    key: EnvironmentKey,
+    artifact: Arc<Artifact>,
+    sandbox: Arc<Sandbox>,
+) {
+    match Running::start(&broker, key, &artifact, &sandbox).await {
         Ok(running) => running.drive().await,
         Err(why) => {
             tracing::error!(function = %artifact.function.name, "{why}");
-            // Nothing ran, so that nothing is left to log.
-            drop(broker.ended(key, &InitFailure::NotStarted(why)));
+            for report in broker
+                .ended(key, &InitFailure::NotStarted(why))
+                .init_reports
+            {
+                logs::platform(&artifact, &report.to_string());
+            }
         }
     }
 }
@@ -52,6 +61,7 @@ struct Running {
     api: Arc<RuntimeApi>,
     connections: JoinSet<()>,
     stop: Stop,
+    is_frozen: bool,
     peak_memory: u64,
     peak_read: Option<Instant>,
 }
@@ -83,6 +93,7 @@ impl Running {
         broker: &Broker,
         key: EnvironmentKey,
         artifact: &Arc<Artifact>,
+        sandbox: &Sandbox,
     ) -> Result<Self, String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -90,6 +101,9 @@ impl Running {
         let address = listener
             .local_addr()
             .map_err(|error| format!("no address for an execution environment: {error}"))?;
+        sandbox
+            .open()
+            .map_err(|error| format!("no folder for an execution environment: {error}"))?;
         let config = &broker.shared.config;
         logs::platform(artifact, &logs::init_start(&config.region));
         let variables = environment_variables::compose(
@@ -97,7 +111,7 @@ impl Running {
             Placement {
                 artifact,
                 runtime_api: address,
-                started: Timestamp::now(),
+                sandbox,
             },
         );
         let mut process = broker.shared.launcher.launch(artifact.clone(), variables)?;
@@ -113,6 +127,7 @@ impl Running {
             output,
             connections: JoinSet::new(),
             stop: Stop::No,
+            is_frozen: false,
             peak_memory: 0,
             peak_read: None,
         })
@@ -173,9 +188,13 @@ impl Running {
     /// Does what the broker wants done; returns when to look again.
     async fn attend(&mut self) -> Option<Instant> {
         self.print_what_is_there();
-        let work = self.broker.work(self.key);
+        let mut work = self.broker.work(self.key);
+        self.log_initialisations(&mut work);
         for finished in work.finished {
             self.report(finished, true).await;
+        }
+        if matches!(self.stop, Stop::No) && work.freeze != self.is_frozen {
+            self.freeze(work.freeze);
         }
         if let (Some(reason), Stop::No) = (work.stop, self.stop) {
             self.begin_stop(reason);
@@ -192,10 +211,28 @@ impl Running {
         }
     }
 
+    fn freeze(&mut self, freeze: bool) {
+        if freeze {
+            self.process.freeze();
+        } else {
+            self.process.thaw();
+        }
+        self.is_frozen = freeze;
+    }
+
+    fn log_initialisations(&self, work: &mut Work) {
+        for report in work.init_reports.drain(..) {
+            logs::platform(&self.artifact, &report.to_string());
+        }
+    }
+
     /// As AWS does it: no time at all for a bare runtime, TERM and a moment once an
     /// extension is registered.
     fn begin_stop(&mut self, reason: StopReason) {
         self.read_memory(true);
+        if self.is_frozen {
+            self.freeze(false);
+        }
         let grace = self.broker.tell_shutdown(self.key, reason, |told| {
             if told { GRACE_TOLD } else { GRACE_INTERNAL }
         });
@@ -238,10 +275,12 @@ impl Running {
                 "{exit}"
             );
         }
-        for finished in self.broker.work(self.key).finished {
-            self.report(finished, false).await;
-        }
-        for finished in self.broker.ended(self.key, &InitFailure::Exited(exit)) {
+        let mut left = self.broker.work(self.key);
+        let ended = self.broker.ended(self.key, &InitFailure::Exited(exit));
+        left.init_reports.extend(ended.init_reports);
+        left.finished.extend(ended.finished);
+        self.log_initialisations(&mut left);
+        for finished in left.finished {
             self.report(finished, false).await;
         }
     }

@@ -4,19 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use function_supervisor::Artifact;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use uuid::Uuid;
 
 use crate::config::Config;
 use crate::host_aliases::resolved;
+use crate::sandbox::Sandbox;
 
 /// Where and as what one environment runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Placement<'a> {
     pub(crate) artifact: &'a Artifact,
     pub(crate) runtime_api: SocketAddr,
-    pub(crate) started: Timestamp,
+    pub(crate) sandbox: &'a Sandbox,
 }
 
 /// Every variable of the environment but those the supervisor keeps from its own
@@ -31,6 +29,15 @@ pub(crate) fn compose(config: &Config, placement: Placement<'_>) -> Vec<(String,
     };
 
     // What a function may replace.
+    let root = placement.artifact.cwd.to_string_lossy();
+    set(
+        "LD_LIBRARY_PATH",
+        format!("/var/runtime:/var/runtime/lib:{root}:{root}/lib:/opt/lib"),
+    );
+    // On Lambda every environment has a /tmp of its own; here it is this folder.
+    if let Some(scratch) = placement.sandbox.scratch() {
+        set("TMPDIR", scratch.to_string_lossy().into_owned());
+    }
     set("LANG", "en_US.UTF-8".to_owned());
     set("TZ", ":UTC".to_owned());
     // Credentials of nobody: an SDK insists on some, and the endpoint takes any.
@@ -58,33 +65,21 @@ pub(crate) fn compose(config: &Config, placement: Placement<'_>) -> Vec<(String,
     set("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned());
     set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned());
     set("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"));
-    set("AWS_LAMBDA_LOG_STREAM_NAME", log_stream(placement.started));
+    set(
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        placement.sandbox.log_stream().to_owned(),
+    );
     set("AWS_LAMBDA_RUNTIME_API", placement.runtime_api.to_string());
-    set("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023".to_owned());
     set("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned());
     set("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000".to_owned());
     set("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1".to_owned());
     set("_AWS_XRAY_DAEMON_PORT", "2000".to_owned());
-    set(
-        "LAMBDA_TASK_ROOT",
-        placement.artifact.cwd.to_string_lossy().into_owned(),
-    );
+    set("LAMBDA_TASK_ROOT", root.into_owned());
     set("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned());
     set("_HANDLER", function.settings.handler.clone());
     // Set, it makes the Rust client warn, or poll several times at once.
     variables.remove("AWS_LAMBDA_MAX_CONCURRENCY");
     variables.into_iter().collect()
-}
-
-fn log_stream(started: Timestamp) -> String {
-    let day = started.to_zoned(TimeZone::UTC).date();
-    format!(
-        "{:04}/{:02}/{:02}/[$LATEST]{}",
-        day.year(),
-        day.month(),
-        day.day(),
-        Uuid::new_v4().simple()
-    )
 }
 
 #[cfg(test)]
@@ -111,12 +106,14 @@ mod tests {
             ("AWS_ENDPOINT_URL".to_owned(), "http://gateway".to_owned()),
             ("SHARED".to_owned(), "2".to_owned()),
         ];
+        let sandbox = Sandbox::new("2026-11-21T10:00:00Z".parse().unwrap());
+        sandbox.open().unwrap();
         let variables: BTreeMap<_, _> = compose(
             &config,
             Placement {
                 artifact: &artifact,
                 runtime_api: "127.0.0.1:9001".parse().unwrap(),
-                started: "2026-11-21T10:00:00Z".parse().unwrap(),
+                sandbox: &sandbox,
             },
         )
         .into_iter()
@@ -133,6 +130,13 @@ mod tests {
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", Some("128")),
             ("AWS_LAMBDA_LOG_GROUP_NAME", Some("/aws/lambda/demo")),
             ("_HANDLER", Some("bootstrap")),
+            ("TMPDIR", sandbox.scratch().unwrap().to_str()),
+            (
+                "LD_LIBRARY_PATH",
+                Some("/var/runtime:/var/runtime/lib:/://lib:/opt/lib"),
+            ),
+            // Programs of one's own have none on AWS.
+            ("AWS_EXECUTION_ENV", None),
         ] {
             assert_eq!(variables.get(name).map(String::as_str), expected, "{name}");
         }

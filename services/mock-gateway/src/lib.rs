@@ -21,6 +21,7 @@ mod process;
 pub mod response;
 mod routes;
 mod runtime_api;
+mod sandbox;
 mod server;
 #[cfg(test)]
 mod testing;

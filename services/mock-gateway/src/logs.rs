@@ -1,6 +1,7 @@
 //! Log lines as AWS writes them, and the tail of an invocation's log.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use function_supervisor::Artifact;
@@ -60,11 +61,47 @@ pub(crate) fn init_start(region: &str) -> String {
     )
 }
 
-pub(crate) fn init_report_timeout(after: Duration) -> String {
-    format!(
-        "INIT_REPORT Init Duration: {:.2} ms\tPhase: init\tStatus: timeout",
-        milliseconds(after)
-    )
+/// An initialisation that came to nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct InitReport {
+    pub(crate) duration: Duration,
+    pub(crate) phase: InitPhase,
+    pub(crate) failure: FailedInit,
+}
+
+/// When an initialisation was tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum InitPhase {
+    /// Before any invocation.
+    Init,
+    /// Within the first one.
+    Invoke,
+}
+
+/// Why an initialisation came to nothing.
+#[derive(Clone, Debug)]
+pub(crate) enum FailedInit {
+    Timeout,
+    /// With an error of this type.
+    Error(String),
+}
+
+impl fmt::Display for InitReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match self.phase {
+            InitPhase::Init => "init",
+            InitPhase::Invoke => "invoke",
+        };
+        write!(
+            f,
+            "INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}\tStatus: ",
+            milliseconds(self.duration)
+        )?;
+        match &self.failure {
+            FailedInit::Timeout => f.write_str("timeout"),
+            FailedInit::Error(error_type) => write!(f, "error\tError Type: {error_type}"),
+        }
+    }
 }
 
 pub(crate) fn start(request_id: RequestId) -> String {
@@ -148,10 +185,21 @@ mod tests {
     }
 
     #[test]
-    fn an_initialisation_that_took_too_long_is_reported() {
+    fn a_failed_initialisation_reads_as_aws_writes_it() {
+        let mut report = InitReport {
+            duration: Duration::from_micros(10_008_910),
+            phase: InitPhase::Init,
+            failure: FailedInit::Timeout,
+        };
         assert_eq!(
-            init_report_timeout(Duration::from_micros(1_236_040)),
-            "INIT_REPORT Init Duration: 1236.04 ms\tPhase: init\tStatus: timeout"
+            report.to_string(),
+            "INIT_REPORT Init Duration: 10008.91 ms\tPhase: init\tStatus: timeout"
+        );
+        report.phase = InitPhase::Invoke;
+        report.failure = FailedInit::Error("Runtime.ExitError".to_owned());
+        assert_eq!(
+            report.to_string(),
+            "INIT_REPORT Init Duration: 10008.91 ms\tPhase: invoke\tStatus: error\tError Type: Runtime.ExitError"
         );
     }
 

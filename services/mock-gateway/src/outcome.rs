@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::invocation::RequestId;
+use crate::logs::FailedInit;
 
 /// The largest payload that Lambda takes in or gives back, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 6_291_556;
@@ -114,10 +115,30 @@ pub enum InitFailure {
     Exited(RuntimeExit),
     /// It posted to `/runtime/init/error`: its JSON.
     Reported(Bytes),
-    /// It was not ready when the function's timeout had passed.
+    /// It was not ready when this time had passed.
     TimedOut(Duration),
     /// Its process could not be started: why.
     NotStarted(String),
+}
+
+impl InitFailure {
+    /// As the log has it.
+    pub(crate) fn as_logged(&self) -> FailedInit {
+        FailedInit::Error(match self {
+            Self::TimedOut(_) => return FailedInit::Timeout,
+            Self::Exited(_) => "Runtime.ExitError".to_owned(),
+            Self::NotStarted(_) => "Runtime.InvalidEntrypoint".to_owned(),
+            Self::Reported(body) => {
+                error_type(body).unwrap_or_else(|| "Runtime.Unknown".to_owned())
+            }
+        })
+    }
+}
+
+/// The type that an error's JSON names.
+fn error_type(body: &[u8]) -> Option<String> {
+    let error: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(error.get("errorType")?.as_str()?.to_owned())
 }
 
 impl fmt::Display for InitFailure {

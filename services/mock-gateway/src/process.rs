@@ -39,6 +39,10 @@ pub trait RunningProcess: Send {
     fn wait(&mut self) -> Pin<Box<dyn Future<Output = RuntimeExit> + Send + '_>>;
     /// The most memory it has had resident.
     fn peak_memory_bytes(&self) -> Option<u64>;
+    /// SIGSTOP to its group: it does nothing until it is thawed.
+    fn freeze(&self);
+    /// SIGCONT to its group.
+    fn thaw(&self);
     /// SIGTERM to its group.
     fn terminate(&self);
     /// SIGKILL to its group.
@@ -83,6 +87,14 @@ impl RunningProcess for Process {
 
     fn peak_memory_bytes(&self) -> Option<u64> {
         Process::peak_memory_bytes(self)
+    }
+
+    fn freeze(&self) {
+        Process::freeze(self);
+    }
+
+    fn thaw(&self) {
+        Process::thaw(self);
     }
 
     fn terminate(&self) {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use function_supervisor::{
     Artifact, BuildState, FunctionEntry, FunctionTable, Generation, OutputLine, OutputStream,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::asynchronous::Pace;
@@ -40,6 +40,9 @@ pub(crate) fn config() -> Config {
         events_dir: PathBuf::from("/nowhere"),
         pace: Pace::AWS,
         aws_endpoint: None,
+        init_timeout: Duration::from_secs(10),
+        idle_timeout: None,
+        freeze: false,
         journal_entries: 100,
     }
 }
@@ -145,11 +148,14 @@ impl Launcher for FakeLauncher {
         let env: BTreeMap<_, _> = env.into_iter().collect();
         let (lines, output) = mpsc::channel(64);
         let terminated = CancellationToken::new();
+        let frozen = watch::Sender::new(false);
         let runtime = FakeRuntime {
             base: format!("http://{}", env["AWS_LAMBDA_RUNTIME_API"]),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             number,
             generation: artifact.generation.0,
+            env,
+            frozen: frozen.subscribe(),
             terminated: terminated.clone(),
             lines,
         };
@@ -167,6 +173,7 @@ impl Launcher for FakeLauncher {
             terminated,
             killed,
             task,
+            frozen,
         }))
     }
 
@@ -181,6 +188,7 @@ struct FakeProcess {
     terminated: CancellationToken,
     killed: CancellationToken,
     task: tokio::task::JoinHandle<RuntimeExit>,
+    frozen: watch::Sender<bool>,
 }
 
 impl RunningProcess for FakeProcess {
@@ -198,6 +206,14 @@ impl RunningProcess for FakeProcess {
 
     fn peak_memory_bytes(&self) -> Option<u64> {
         Some(36 * 1024 * 1024)
+    }
+
+    fn freeze(&self) {
+        self.frozen.send_replace(true);
+    }
+
+    fn thaw(&self) {
+        self.frozen.send_replace(false);
     }
 
     fn terminate(&self) {
@@ -223,6 +239,8 @@ pub(crate) struct FakeRuntime {
     /// Counts the launches.
     pub(crate) number: u32,
     pub(crate) generation: u64,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) frozen: watch::Receiver<bool>,
     /// Set by SIGTERM.
     pub(crate) terminated: CancellationToken,
     lines: mpsc::Sender<OutputLine>,

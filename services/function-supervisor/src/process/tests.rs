@@ -143,6 +143,30 @@ async fn waiting_can_be_given_up_and_taken_up_again() {
 }
 
 #[tokio::test]
+async fn a_frozen_one_does_nothing_until_it_is_thawed() {
+    let mut process = shell("while :; do echo tick; sleep 0.01; done");
+    let mut output = process.take_output();
+    assert_eq!(within(output.recv()).await.unwrap().text, "tick");
+    let state = |process: &Process| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
+        stat.rsplit(") ").next().unwrap().chars().next().unwrap()
+    };
+    process.freeze();
+    within(async {
+        while state(&process) != 'T' {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    while output.try_recv().is_ok() {}
+    process.thaw();
+    assert_eq!(within(output.recv()).await.unwrap().text, "tick");
+    process.freeze();
+    process.kill();
+    assert_eq!(within(process.wait()).await, Exit::Signal(9));
+}
+
+#[tokio::test]
 async fn stop_asks_first_and_reads_the_last_words() {
     let mut process =
         shell("trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.01; done");

@@ -12,9 +12,11 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::Answer;
+use super::pool::Pending;
 use crate::invocation::{Invocation, RequestId};
-use crate::logs::LogTail;
+use crate::logs::{FailedInit, InitPhase, InitReport, LogTail};
 use crate::outcome::Outcome;
+use crate::sandbox::Sandbox;
 
 /// Numbers environments across all functions, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +67,9 @@ pub(crate) enum Runtime {
 pub(crate) enum Phase {
     /// Between the start of the process and its first `/next`.
     Starting,
+    /// Starting over, because the first initialisation took too long, within the
+    /// invocation that waits for it: that one's time runs already.
+    StartingFor(Box<Claim>),
     /// Ready for an invocation.
     Idle,
     /// The runtime has an invocation.
@@ -95,6 +100,26 @@ impl StopReason {
             Self::Failure => "FAILURE",
         }
     }
+}
+
+/// An invocation whose time has begun before a runtime can take it.
+pub(crate) struct Claim {
+    pub(crate) pending: Pending,
+    pub(crate) started: Instant,
+    pub(crate) started_at: SystemTime,
+    pub(crate) deadline: Instant,
+    pub(crate) tail: LogTail,
+}
+
+/// How long environments may go on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetimes {
+    /// An initialisation before it is started over.
+    pub(crate) init: Duration,
+    /// Without work.
+    pub(crate) idle: Option<Duration>,
+    /// Processes are frozen while there is no work.
+    pub(crate) freeze: bool,
 }
 
 /// An invocation that a runtime has.
@@ -181,7 +206,11 @@ impl Extension {
 pub(crate) struct Environment {
     pub(crate) id: EnvironmentId,
     pub(crate) artifact: Arc<Artifact>,
+    /// What stays when the process is started again.
+    pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) started: Instant,
+    /// Since when it has waited for work, if it does.
+    pub(crate) idle_since: Instant,
     pub(crate) pid: Option<u32>,
     /// Wakes the task that owns the process: something is to be logged, timed or stopped.
     pub(crate) wake: Arc<Notify>,
@@ -198,14 +227,19 @@ pub(crate) struct Environment {
     pub(crate) init: Option<Duration>,
     /// Ended invocations that the task has not logged yet.
     pub(crate) finished: Vec<Finished>,
+    /// Initialisations that came to nothing, and were not logged yet.
+    pub(crate) init_reports: Vec<InitReport>,
 }
 
 impl Environment {
-    pub(crate) fn new(id: EnvironmentId, artifact: Arc<Artifact>) -> Self {
+    pub(crate) fn new(id: EnvironmentId, artifact: Arc<Artifact>, sandbox: Arc<Sandbox>) -> Self {
+        let now = Instant::now();
         Self {
             id,
             artifact,
-            started: Instant::now(),
+            sandbox,
+            started: now,
+            idle_since: now,
             pid: None,
             wake: Arc::new(Notify::new()),
             timer: None,
@@ -216,7 +250,17 @@ impl Environment {
             last_request: None,
             init: None,
             finished: Vec::new(),
+            init_reports: Vec::new(),
         }
+    }
+
+    /// To be logged, before anything else.
+    pub(crate) fn init_came_to_nothing(&mut self, phase: InitPhase, failure: FailedInit) {
+        self.init_reports.push(InitReport {
+            duration: self.started.elapsed(),
+            phase,
+            failure,
+        });
     }
 
     pub(crate) fn generation(&self) -> Generation {
@@ -227,16 +271,36 @@ impl Environment {
         self.artifact.function.settings.timeout
     }
 
-    /// When something must have happened: initialisation or the invocation.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    /// When something must have happened: initialisation, the invocation, or the next one.
+    pub(crate) fn deadline(&self, lifetimes: Lifetimes) -> Option<Instant> {
         match &self.phase {
-            // AWS gives 10 s for nothing and then starts over under the function's timeout;
-            // an initialisation that fits neither never succeeds there.
-            Phase::Starting => Some(self.started + self.timeout().max(super::FREE_INITIALISATION)),
+            Phase::Starting => Some(self.started + lifetimes.init),
+            Phase::StartingFor(claim) => Some(claim.deadline),
             Phase::Busy(in_flight) => Some(in_flight.deadline),
             Phase::Answered(ending) => Some(ending.deadline),
-            Phase::Idle | Phase::Stopping(_) => None,
+            Phase::Idle => lifetimes.idle.map(|idle| self.idle_since + idle),
+            Phase::Stopping(_) => None,
         }
+    }
+
+    /// When the owning task looks again by itself.
+    pub(crate) fn next_look(&self, now: Instant, lifetimes: Lifetimes) -> Option<Instant> {
+        // A timer that is set already stays: the next invocation may do with it.
+        let set = self.timer.filter(|timer| now < *timer);
+        let deadline = self.deadline(lifetimes);
+        match self.phase {
+            Phase::Idle => deadline.into_iter().chain(set).min(),
+            Phase::Starting
+            | Phase::StartingFor(_)
+            | Phase::Busy(_)
+            | Phase::Answered(_)
+            | Phase::Stopping(_) => deadline.or(set),
+        }
+    }
+
+    /// Whether its runtime has not asked for anything yet.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting | Phase::StartingFor(_))
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -260,6 +324,7 @@ impl Environment {
         match &self.phase {
             Phase::Busy(in_flight) => Some(in_flight.request_id),
             Phase::Answered(ending) => Some(ending.in_flight.request_id),
+            Phase::StartingFor(claim) => Some(claim.pending.invocation.request_id),
             Phase::Starting => None,
             Phase::Idle | Phase::Stopping(_) => self.last_request,
         }
@@ -270,6 +335,7 @@ impl Environment {
         match &mut self.phase {
             Phase::Busy(in_flight) => in_flight.tail.push_line(line),
             Phase::Answered(ending) => ending.in_flight.tail.push_line(line),
+            Phase::StartingFor(claim) => claim.tail.push_line(line),
             Phase::Starting | Phase::Idle | Phase::Stopping(_) => {
                 // Printed before the end, read after it: the pipe is slower than the socket.
                 if let Some(finished) = self.finished.last_mut() {
@@ -282,7 +348,7 @@ impl Environment {
     /// The state's name, for people.
     pub(crate) fn state_name(&self, serving: Option<Generation>) -> &'static str {
         match &self.phase {
-            Phase::Starting => "starting",
+            Phase::Starting | Phase::StartingFor(_) => "starting",
             Phase::Idle => "idle",
             Phase::Busy(_) | Phase::Answered(_) => {
                 if serving.is_some_and(|serving| self.generation() < serving) {
@@ -292,6 +358,41 @@ impl Environment {
                 }
             }
             Phase::Stopping(_) => "stopping",
+        }
+    }
+}
+
+impl Claim {
+    /// Begins an invocation's time.
+    pub(crate) fn new(pending: Pending, now: Instant, timeout: Duration) -> Self {
+        let mut tail = LogTail::default();
+        if pending.invocation.wants_log_tail {
+            tail.push_line(&crate::logs::start(pending.invocation.request_id));
+        }
+        Self {
+            pending,
+            started: now,
+            started_at: SystemTime::now(),
+            deadline: now + timeout,
+            tail,
+        }
+    }
+
+    /// As one that a runtime has, to be ended.
+    pub(crate) fn into_in_flight(self) -> InFlight {
+        let Pending {
+            invocation, reply, ..
+        } = self.pending;
+        InFlight {
+            request_id: invocation.request_id,
+            nonce: Uuid::new_v4(),
+            reply,
+            wants_log_tail: invocation.wants_log_tail,
+            started: self.started,
+            started_at: self.started_at,
+            deadline: self.deadline,
+            payload_bytes: invocation.payload.len(),
+            tail: self.tail,
         }
     }
 }

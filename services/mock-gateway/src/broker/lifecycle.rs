@@ -4,13 +4,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use function_supervisor::{Artifact, Generation};
 
 use super::Answer;
 use super::environment_state::{
-    Delivery, Ending, EnvironmentId, Finished, InFlight, Phase, Runtime, StopReason,
+    Delivery, Ending, EnvironmentId, InFlight, Phase, Runtime, StopReason,
 };
-use super::pool::{Decisions, Pending, Pool};
+use super::pool::{Decisions, Pending, Pool, give};
+use super::runtime_calls::Work;
+use crate::logs::{FailedInit, InitPhase};
 use crate::outcome::{InitFailure, Outcome};
 
 impl Pool {
@@ -24,15 +27,27 @@ impl Pool {
     ) {
         let removed = self.removed;
         let serving = self.serving_generation();
+        let freeze = self.lifetimes.freeze;
+        let mut claim = None;
         let Some(environment) = self.environment(id) else {
             return;
         };
         if !environment.is_settled() {
             return;
         }
+        if freeze {
+            environment.wake.notify_one();
+        }
         match std::mem::replace(&mut environment.phase, Phase::Idle) {
             Phase::Starting => {
                 environment.init = Some(environment.started.elapsed());
+                environment.idle_since = Instant::now();
+                let artifact = environment.artifact.clone();
+                decisions.changed = true;
+                self.became_ready(artifact);
+            }
+            Phase::StartingFor(waiting) => {
+                claim = Some(*waiting);
                 let artifact = environment.artifact.clone();
                 decisions.changed = true;
                 self.became_ready(artifact);
@@ -40,6 +55,7 @@ impl Pool {
             Phase::Answered(ending) => {
                 let Ending { mut in_flight, .. } = ending;
                 in_flight.duration = in_flight.started.elapsed();
+                environment.idle_since = in_flight.started + in_flight.duration;
                 environment.finished.push(in_flight);
                 environment.wake.notify_one();
             }
@@ -48,6 +64,16 @@ impl Pool {
                 environment.phase = other;
                 return;
             }
+        }
+        if let Some(claim) = claim {
+            let arn = self.arn.clone();
+            if let Some(environment) = self.environments.iter_mut().find(|e| e.id == id)
+                && let Err(pending) = give(environment, claim, &arn, freeze)
+            {
+                self.queue.push_front(*pending);
+            }
+            self.dispatch(next_id, decisions);
+            return;
         }
         let superseded = serving.max(self.serving_generation());
         if let Some(environment) = self.environment(id)
@@ -85,28 +111,35 @@ impl Pool {
         next_id: &mut u64,
         decisions: &mut Decisions,
     ) {
+        let lifetimes = self.lifetimes;
         let Some(environment) = self.environment(id) else {
             return;
         };
-        if environment.deadline().is_none_or(|deadline| now < deadline) {
+        let deadline = environment.deadline(lifetimes);
+        if deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
         let timeout = environment.timeout();
-        let waited = environment.started.elapsed();
         let stopping = Phase::Stopping(StopReason::Timeout);
         match std::mem::replace(&mut environment.phase, stopping) {
             Phase::Starting => {
-                tracing::warn!("{}", crate::logs::init_report_timeout(waited));
-                let generation = environment.generation();
-                self.init_failed(
-                    generation,
-                    InitFailure::TimedOut(timeout),
-                    next_id,
-                    decisions,
-                );
+                let failure = InitFailure::TimedOut(lifetimes.init);
+                environment.init_came_to_nothing(InitPhase::Init, FailedInit::Timeout);
+                self.init_took_too_long(id, failure, next_id, decisions);
             }
+            Phase::StartingFor(claim) => {
+                environment.init_came_to_nothing(InitPhase::Invoke, FailedInit::Timeout);
+                self.starts_over = Some(environment.generation());
+                self.vacate(id);
+                let outcome = Outcome::TimedOut { timeout };
+                self.end_in_flight(id, claim.into_in_flight(), outcome);
+                self.dispatch(next_id, decisions);
+            }
+            // It has waited long enough.
+            Phase::Idle => environment.phase = Phase::Stopping(StopReason::Spindown),
             Phase::Busy(in_flight) => {
                 let outcome = Outcome::TimedOut { timeout };
+                self.vacate(id);
                 self.end_in_flight(id, in_flight, outcome);
                 self.replace(next_id, decisions);
                 self.dispatch(next_id, decisions);
@@ -114,18 +147,86 @@ impl Pool {
             // Answered in time, but an extension, or the runtime itself, went on too long.
             Phase::Answered(Ending { in_flight, .. }) => {
                 environment.finished.push(in_flight);
+                self.vacate(id);
                 self.replace(next_id, decisions);
                 self.dispatch(next_id, decisions);
             }
-            other @ (Phase::Idle | Phase::Stopping(_)) => environment.phase = other,
+            other @ Phase::Stopping(_) => environment.phase = other,
         }
         if let Some(environment) = self.environment(id) {
             environment.wake.notify_one();
         }
     }
 
+    /// The runtime, or an extension, has said why it cannot be initialised: its JSON. It is
+    /// about to exit by itself.
+    pub(crate) fn init_gave_up(
+        &mut self,
+        id: EnvironmentId,
+        error: Bytes,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) {
+        let Some(environment) = self.environment(id) else {
+            return;
+        };
+        let generation = environment.generation();
+        let failure = InitFailure::Reported(error.clone());
+        let stopping = Phase::Stopping(StopReason::Failure);
+        match std::mem::replace(&mut environment.phase, stopping) {
+            Phase::StartingFor(claim) => {
+                environment.init_came_to_nothing(InitPhase::Invoke, failure.as_logged());
+                self.starts_over = Some(generation);
+                self.vacate(id);
+                let outcome = Outcome::FunctionError(error);
+                self.end_in_flight(id, claim.into_in_flight(), outcome);
+                self.dispatch(next_id, decisions);
+            }
+            Phase::Starting
+            | Phase::Idle
+            | Phase::Busy(_)
+            | Phase::Answered(_)
+            | Phase::Stopping(_) => {
+                environment.init_came_to_nothing(InitPhase::Init, failure.as_logged());
+                self.init_failed(generation, failure, next_id, decisions);
+            }
+        }
+        if let Some(environment) = self.environment(id) {
+            environment.wake.notify_one();
+        }
+    }
+
+    /// As AWS does it: what takes longer than that is started over, in the same place, once
+    /// there is an invocation, and counts as part of it.
+    fn init_took_too_long(
+        &mut self,
+        id: EnvironmentId,
+        failure: InitFailure,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) {
+        let Some(generation) = self.environment(id).map(|e| e.generation()) else {
+            return;
+        };
+        let serving = self.serving_generation();
+        if serving.is_some_and(|serving| serving < generation) {
+            self.init_failed(generation, failure, next_id, decisions);
+            return;
+        }
+        decisions.changed = true;
+        self.init_failure = Some((generation, failure));
+        self.starts_over = Some(generation);
+        self.vacate(id);
+        self.dispatch(next_id, decisions);
+    }
+
     /// Ends an invocation whose runtime will not answer it.
-    fn end_in_flight(&mut self, id: EnvironmentId, in_flight: InFlight, outcome: Outcome) {
+    pub(super) fn end_in_flight(
+        &mut self,
+        id: EnvironmentId,
+        in_flight: InFlight,
+        outcome: Outcome,
+    ) {
         let build = self.build_note();
         let Some(environment) = self.environment(id) else {
             return;
@@ -180,9 +281,9 @@ impl Pool {
         failure: &InitFailure,
         next_id: &mut u64,
         decisions: &mut Decisions,
-    ) -> Vec<Finished> {
+    ) -> Work {
         let Some(environment) = self.environment(id) else {
-            return Vec::new();
+            return Work::default();
         };
         let used = environment.invocations > 0;
         let generation = environment.generation();
@@ -190,18 +291,31 @@ impl Pool {
         let phase = std::mem::replace(&mut environment.phase, stopping);
         match phase {
             Phase::Starting => {
+                environment.init_came_to_nothing(InitPhase::Init, failure.as_logged());
                 self.init_failed(generation, failure.clone(), next_id, decisions);
+            }
+            Phase::StartingFor(claim) => {
+                environment.init_came_to_nothing(InitPhase::Invoke, failure.as_logged());
+                self.starts_over = Some(generation);
+                self.vacate(id);
+                let outcome = match failure {
+                    InitFailure::Exited(exit) => Outcome::Crashed(*exit),
+                    other => Outcome::InitFailed(other.clone()),
+                };
+                self.end_in_flight(id, claim.into_in_flight(), outcome);
             }
             Phase::Busy(in_flight) => {
                 let outcome = match failure {
                     InitFailure::Exited(exit) => Outcome::Crashed(*exit),
                     other => Outcome::InitFailed(other.clone()),
                 };
+                self.vacate(id);
                 self.end_in_flight(id, in_flight, outcome);
                 self.replace(next_id, decisions);
             }
             Phase::Answered(ending) => {
                 environment.finished.push(ending.in_flight);
+                self.vacate(id);
                 self.replace(next_id, decisions);
             }
             // One that dies before its first invocation is not started over and over: the
@@ -210,14 +324,14 @@ impl Pool {
             Phase::Idle | Phase::Stopping(_) => {}
         }
         decisions.changed = true;
-        let finished = self
-            .environments
-            .iter()
-            .position(|e| e.id == id)
-            .map(|index| self.environments.remove(index).finished)
-            .unwrap_or_default();
+        let ended = self.environments.iter().position(|e| e.id == id);
+        let left = ended.map(|index| self.environments.remove(index));
         self.dispatch(next_id, decisions);
-        finished
+        left.map_or_else(Work::default, |environment| Work {
+            finished: environment.finished,
+            init_reports: environment.init_reports,
+            ..Work::default()
+        })
     }
 
     /// A runtime's connection went away with an invocation that nobody read: it goes back

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use environment_state::{Delivery, EnvironmentId, Finished, StopReason};
-pub(crate) use runtime_calls::{CallRefused, ExtensionRefused, MAX_EXTENSIONS, Said};
+pub(crate) use runtime_calls::{CallRefused, ExtensionRefused, MAX_EXTENSIONS, Said, Work};
 pub(crate) use view::Declared;
 pub use view::{BuildView, EnvironmentView, FunctionView, InvocationRecord};
 
@@ -37,10 +37,8 @@ use crate::invocation::Invocation;
 use crate::logs;
 use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
 use crate::process::Launcher;
+use environment_state::Lifetimes;
 use pool::{Decisions, Pending, Pool, SECOND_LOOK};
-
-/// How long AWS lets an initialisation go on before it counts against the function.
-pub(crate) const FREE_INITIALISATION: Duration = Duration::from_secs(10);
 
 /// An invocation that no environment has taken by then is dropped: Lambda's longest run.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
@@ -411,8 +409,13 @@ impl Broker {
         }
         let id = PoolId(state.pools.len());
         let arn = self.function_arn(name);
-        let max = self.shared.config.max_environments;
-        let mut pool = Pool::new(entry, max, arn);
+        let config = &self.shared.config;
+        let lifetimes = Lifetimes {
+            init: config.init_timeout,
+            idle: config.idle_timeout,
+            freeze: config.freeze,
+        };
+        let mut pool = Pool::new(entry, config.max_environments, lifetimes, arn);
         pool.reserved = state.reserved.get(name).copied();
         state.pools.push(pool);
         state.index.insert(name.clone(), id);
@@ -457,11 +460,10 @@ impl Broker {
     }
 
     fn carry_out(&self, pool: PoolId, decisions: Decisions) {
-        for (id, artifact) in decisions.launches {
+        for (id, artifact, sandbox) in decisions.launches {
             let key = EnvironmentKey { pool, id };
-            self.shared
-                .tasks
-                .spawn(environment::run(self.clone(), key, artifact));
+            let environment = environment::run(self.clone(), key, artifact, sandbox);
+            self.shared.tasks.spawn(environment);
         }
         for (request_id, artifact) in decisions.handed_over {
             logs::platform(&artifact, &logs::start(request_id));

@@ -7,17 +7,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use app_model::Function;
 use function_supervisor::{Artifact, BuildState, FunctionEntry, Generation};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::environment_state::{
-    Delivery, Environment, EnvironmentId, ExtensionEvent, InFlight, Phase, Runtime, StopReason,
+    Claim, Delivery, Environment, EnvironmentId, ExtensionEvent, InFlight, Lifetimes, Phase,
+    Runtime, StopReason,
 };
 use super::{Answer, BuildNote};
 use crate::extensions_api;
 use crate::invocation::{Invocation, RequestId};
-use crate::logs::LogTail;
 use crate::outcome::{InitFailure, Outcome};
+use crate::sandbox::Sandbox;
 
 /// An invocation that waits for an environment.
 pub(crate) struct Pending {
@@ -30,7 +32,7 @@ pub(crate) struct Pending {
 #[derive(Default)]
 pub(crate) struct Decisions {
     /// Environments to start.
-    pub(crate) launches: Vec<(EnvironmentId, Arc<Artifact>)>,
+    pub(crate) launches: Vec<(EnvironmentId, Arc<Artifact>, Arc<Sandbox>)>,
     /// Look again shortly: an environment is about to come back.
     pub(crate) look_again: bool,
     /// Invocations that were handed over, and to which build, for the log.
@@ -52,6 +54,12 @@ pub(crate) struct Pool {
     pub(crate) queue: VecDeque<Pending>,
     pub(crate) environments: Vec<Environment>,
     pub(crate) max_environments: usize,
+    pub(crate) lifetimes: Lifetimes,
+    /// Of a build whose process was killed: the place that the next one gets.
+    pub(crate) vacant: Option<(Generation, Arc<Sandbox>)>,
+    /// A build whose initialisation took too long: the next one is started within an
+    /// invocation.
+    pub(crate) starts_over: Option<Generation>,
     /// Invocations at the same time, at most, if that was set.
     pub(crate) reserved: Option<usize>,
     /// No longer declared.
@@ -63,7 +71,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(entry: &FunctionEntry, max_environments: usize, arn: Arc<str>) -> Self {
+    pub(crate) fn new(
+        entry: &FunctionEntry,
+        max_environments: usize,
+        lifetimes: Lifetimes,
+        arn: Arc<str>,
+    ) -> Self {
         Self {
             function: entry.function.clone(),
             build: entry.build.clone(),
@@ -73,6 +86,9 @@ impl Pool {
             queue: VecDeque::new(),
             environments: Vec::new(),
             max_environments: max_environments.max(1),
+            lifetimes,
+            vacant: None,
+            starts_over: None,
             reserved: None,
             removed: false,
             looking_again: false,
@@ -165,75 +181,22 @@ impl Pool {
         let Some(serving) = self.serving_generation() else {
             return Some(pending);
         };
+        let (arn, freeze) = (&self.arn, self.lifetimes.freeze);
         for environment in self.environments.iter_mut().rev() {
             if environment.generation() != serving || !matches!(environment.phase, Phase::Idle) {
                 continue;
             }
-            let Runtime::Polling(poller) = &mut environment.runtime else {
-                continue;
-            };
-            let Some(poller) = poller.take() else {
-                continue;
-            };
-            if !poller.is_alive() {
-                tracing::debug!(pid = environment.pid, "a runtime's poll had died");
-                continue;
-            }
-            let timeout = environment.timeout();
-            let started_at = SystemTime::now();
-            let deadline_ms = started_at
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| (since + timeout).as_millis());
-            let nonce = Uuid::new_v4();
-            let request_id = pending.invocation.request_id;
-            let wants_log_tail = pending.invocation.wants_log_tail;
-            let payload_bytes = pending.invocation.payload.len();
-            let invoke_event =
-                environment.extensions.iter().any(|e| e.on_invoke).then(|| {
-                    extensions_api::invoke_event(&pending.invocation, &self.arn, deadline_ms)
-                });
-            let delivery = Delivery {
-                invocation: pending.invocation,
-                nonce,
-                // Milliseconds since 1970 fit for another half a billion years.
-                deadline_ms: u64::try_from(deadline_ms).unwrap_or(u64::MAX),
-            };
-            if let Err(delivery) = poller.sender.send(delivery) {
-                pending.invocation = delivery.invocation;
-                continue;
-            }
-            let mut tail = LogTail::default();
-            if wants_log_tail {
-                tail.push_line(&crate::logs::start(request_id));
-            }
-            environment.runtime = Runtime::Working;
-            environment.invocations += 1;
-            environment.last_request = Some(request_id);
-            environment.phase = Phase::Busy(InFlight {
-                request_id,
-                nonce,
-                reply: pending.reply,
-                wants_log_tail,
-                started: now,
-                started_at,
-                deadline: now + timeout,
-                payload_bytes,
-                tail,
-            });
-            let deadline = now + timeout;
-            if environment.timer.is_none_or(|timer| timer > deadline) {
-                environment.timer = Some(deadline);
-                environment.wake.notify_one();
-            }
-            if let Some(event) = invoke_event {
-                for extension in environment.extensions.iter_mut().filter(|e| e.on_invoke) {
-                    extension.tell(ExtensionEvent(event.clone()));
+            let claim = Claim::new(pending, now, environment.timeout());
+            let request_id = claim.pending.invocation.request_id;
+            match give(environment, claim, arn, freeze) {
+                Ok(()) => {
+                    decisions
+                        .handed_over
+                        .push((request_id, environment.artifact.clone()));
+                    return None;
                 }
+                Err(not_taken) => pending = *not_taken,
             }
-            decisions
-                .handed_over
-                .push((request_id, environment.artifact.clone()));
-            return None;
         }
         Some(pending)
     }
@@ -291,16 +254,51 @@ impl Pool {
         };
         let room = self.max_environments.saturating_sub(live);
         for _ in 0..wanted.min(room) {
-            self.launch(artifact.clone(), next_id, decisions);
+            let id = self.launch(artifact.clone(), next_id, decisions);
+            if self.starts_over.take() == Some(artifact.generation) {
+                self.claim(id, decisions);
+            }
         }
     }
 
-    fn launch(&mut self, artifact: Arc<Artifact>, next_id: &mut u64, decisions: &mut Decisions) {
+    fn launch(
+        &mut self,
+        artifact: Arc<Artifact>,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) -> EnvironmentId {
         *next_id += 1;
         let id = EnvironmentId(*next_id);
+        let sandbox = match self.vacant.take() {
+            Some((generation, sandbox)) if generation == artifact.generation => sandbox,
+            _ => Arc::new(Sandbox::new(Timestamp::now())),
+        };
         self.environments
-            .push(Environment::new(id, artifact.clone()));
-        decisions.launches.push((id, artifact));
+            .push(Environment::new(id, artifact.clone(), sandbox.clone()));
+        decisions.launches.push((id, artifact, sandbox));
+        id
+    }
+
+    /// Lets an environment start within the invocation that has waited longest.
+    fn claim(&mut self, id: EnvironmentId, decisions: &mut Decisions) {
+        let Some(pending) = self.queue.pop_front() else {
+            return;
+        };
+        let request_id = pending.invocation.request_id;
+        if let Some(environment) = self.environments.iter_mut().find(|e| e.id == id) {
+            let claim = Claim::new(pending, Instant::now(), environment.timeout());
+            environment.phase = Phase::StartingFor(Box::new(claim));
+            decisions
+                .handed_over
+                .push((request_id, environment.artifact.clone()));
+        }
+    }
+
+    /// The process of an environment is lost: what stays of it is the next one's.
+    pub(super) fn vacate(&mut self, id: EnvironmentId) {
+        if let Some(environment) = self.environments.iter().find(|e| e.id == id) {
+            self.vacant = Some((environment.generation(), environment.sandbox.clone()));
+        }
     }
 
     /// Starts an environment of the newest build unless one is alive.
@@ -378,7 +376,9 @@ impl Pool {
         let under_way = self
             .environments
             .iter()
-            .filter(|e| matches!(e.phase, Phase::Busy(_)) || !e.finished.is_empty())
+            .filter(|e| {
+                matches!(e.phase, Phase::Busy(_) | Phase::StartingFor(_)) || !e.finished.is_empty()
+            })
             .count();
         self.queue.len() + under_way
     }
@@ -391,7 +391,7 @@ impl Pool {
         let running = self
             .environments
             .iter()
-            .filter(|e| matches!(e.phase, Phase::Busy(_)))
+            .filter(|e| matches!(e.phase, Phase::Busy(_) | Phase::StartingFor(_)))
             .count();
         self.queue.len() + running >= reserved
     }
@@ -405,3 +405,79 @@ impl Pool {
 
 /// How long a second look is put off.
 pub(crate) const SECOND_LOOK: Duration = Duration::from_millis(10);
+
+/// Gives an invocation whose time has begun to a runtime that waits for one. Gives it back
+/// if nobody is there.
+pub(super) fn give(
+    environment: &mut Environment,
+    claim: Claim,
+    arn: &str,
+    freeze: bool,
+) -> Result<(), Box<Pending>> {
+    let Runtime::Polling(poller) = &mut environment.runtime else {
+        return Err(Box::new(claim.pending));
+    };
+    let Some(poller) = poller.take() else {
+        return Err(Box::new(claim.pending));
+    };
+    if !poller.is_alive() {
+        tracing::debug!(pid = environment.pid, "a runtime's poll had died");
+        return Err(Box::new(claim.pending));
+    }
+    let Claim {
+        mut pending,
+        started,
+        started_at,
+        deadline,
+        tail,
+    } = claim;
+    let deadline_ms = started_at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| (since + (deadline - started)).as_millis());
+    let nonce = Uuid::new_v4();
+    let request_id = pending.invocation.request_id;
+    let wants_log_tail = pending.invocation.wants_log_tail;
+    let payload_bytes = pending.invocation.payload.len();
+    let invoke_event = environment
+        .extensions
+        .iter()
+        .any(|e| e.on_invoke)
+        .then(|| extensions_api::invoke_event(&pending.invocation, arn, deadline_ms));
+    let delivery = Delivery {
+        invocation: pending.invocation,
+        nonce,
+        // Milliseconds since 1970 fit for another half a billion years.
+        deadline_ms: u64::try_from(deadline_ms).unwrap_or(u64::MAX),
+    };
+    if let Err(delivery) = poller.sender.send(delivery) {
+        pending.invocation = delivery.invocation;
+        return Err(Box::new(pending));
+    }
+    environment.runtime = Runtime::Working;
+    environment.invocations += 1;
+    environment.last_request = Some(request_id);
+    environment.phase = Phase::Busy(InFlight {
+        request_id,
+        nonce,
+        reply: pending.reply,
+        wants_log_tail,
+        started,
+        started_at,
+        deadline,
+        payload_bytes,
+        tail,
+    });
+    if environment.timer.is_none_or(|timer| timer > deadline) {
+        environment.timer = Some(deadline);
+        environment.wake.notify_one();
+    }
+    if freeze {
+        environment.wake.notify_one();
+    }
+    if let Some(event) = invoke_event {
+        for extension in environment.extensions.iter_mut().filter(|e| e.on_invoke) {
+            extension.tell(ExtensionEvent(event.clone()));
+        }
+    }
+    Ok(())
+}

@@ -17,6 +17,7 @@ use super::pool::{Decisions, Pool};
 use super::{Answer, Broker, EnvironmentKey, LONGEST_WAIT};
 use crate::extensions_api;
 use crate::invocation::RequestId;
+use crate::logs::InitReport;
 use crate::outcome::{InitFailure, Outcome};
 
 /// As many extensions as Lambda takes.
@@ -68,6 +69,10 @@ impl Said {
 pub(crate) struct Work {
     /// To be logged.
     pub(crate) finished: Vec<Finished>,
+    /// To be logged before those.
+    pub(crate) init_reports: Vec<InitReport>,
+    /// The process may be frozen.
+    pub(crate) freeze: bool,
     /// Stop the process.
     pub(crate) stop: Option<StopReason>,
     /// Come back by then.
@@ -76,7 +81,7 @@ pub(crate) struct Work {
 
 fn state_name(phase: &Phase) -> &'static str {
     match phase {
-        Phase::Starting => "Started",
+        Phase::Starting | Phase::StartingFor(_) => "Started",
         Phase::Idle => "Ready",
         Phase::Busy(_) => "Running",
         Phase::Answered(_) => "RuntimeResponseSentState",
@@ -162,16 +167,13 @@ impl Broker {
     pub(crate) fn init_error(&self, key: EnvironmentKey, error: Bytes) -> Result<(), CallRefused> {
         let reported = self.with_pool(key.pool, |pool, next_id, decisions| {
             let environment = pool.environment(key.id)?;
-            if !matches!(environment.phase, Phase::Starting) {
+            if !environment.is_starting() {
                 return Some(Err(CallRefused::Transition {
                     from: state_name(&environment.phase),
                     to: "InitError",
                 }));
             }
-            let generation = environment.generation();
-            environment.stop(StopReason::Failure);
-            let failure = InitFailure::Reported(error);
-            pool.init_failed(generation, failure, next_id, decisions);
+            pool.init_gave_up(key.id, error, next_id, decisions);
             Some(Ok(()))
         });
         reported.flatten().unwrap_or(Ok(()))
@@ -186,7 +188,7 @@ impl Broker {
         on_shutdown: bool,
     ) -> Result<Uuid, ExtensionRefused> {
         let registered = self.with_environment(key, |environment| {
-            if !matches!(environment.phase, Phase::Starting) {
+            if !environment.is_starting() {
                 return Err(ExtensionRefused::RegistrationClosed);
             }
             if environment.extensions.iter().any(|e| e.name == name) {
@@ -248,12 +250,9 @@ impl Broker {
             let environment = pool.environment(key.id)?;
             let extension = environment.extensions.iter().find(|e| e.id == extension)?;
             let message = format!("extension {} failed", extension.name);
-            if matches!(environment.phase, Phase::Starting) {
-                let generation = environment.generation();
-                environment.stop(StopReason::Failure);
-                let failure =
-                    InitFailure::Reported(crate::outcome::error_json(error_type, &message));
-                pool.init_failed(generation, failure, next_id, decisions);
+            if environment.is_starting() {
+                let error = crate::outcome::error_json(error_type, &message);
+                pool.init_gave_up(key.id, error, next_id, decisions);
             } else if matches!(environment.phase, Phase::Idle) {
                 environment.stop(StopReason::Failure);
             } else {
@@ -307,17 +306,21 @@ impl Broker {
         let now = Instant::now();
         let work = self.with_pool(key.pool, |pool, next_id, decisions| {
             pool.enforce_deadline(key.id, now, next_id, decisions);
+            let lifetimes = pool.lifetimes;
             let environment = pool.environment(key.id)?;
-            // A timer that is set already stays: the next invocation may do with it.
-            let deadline = environment
-                .deadline()
-                .or(environment.timer.filter(|timer| now < *timer));
+            let deadline = environment.next_look(now, lifetimes);
             environment.timer = deadline;
             Some(Work {
                 finished: std::mem::take(&mut environment.finished),
+                init_reports: std::mem::take(&mut environment.init_reports),
+                freeze: lifetimes.freeze && matches!(environment.phase, Phase::Idle),
                 stop: match environment.phase {
                     Phase::Stopping(reason) => Some(reason),
-                    Phase::Starting | Phase::Idle | Phase::Busy(_) | Phase::Answered(_) => None,
+                    Phase::Starting
+                    | Phase::StartingFor(_)
+                    | Phase::Idle
+                    | Phase::Busy(_)
+                    | Phase::Answered(_) => None,
                 },
                 deadline,
             })
@@ -336,7 +339,7 @@ impl Broker {
     }
 
     /// The process has ended, or never was. Returns what is left to log.
-    pub(crate) fn ended(&self, key: EnvironmentKey, failure: &InitFailure) -> Vec<Finished> {
+    pub(crate) fn ended(&self, key: EnvironmentKey, failure: &InitFailure) -> Work {
         self.with_pool(key.pool, |pool, next_id, decisions: &mut Decisions| {
             pool.environment_ended(key.id, failure, next_id, decisions)
         })
@@ -363,7 +366,7 @@ fn complete(
     let current = match &environment.phase {
         Phase::Busy(in_flight) => in_flight,
         Phase::Stopping(_) => return Err(CallRefused::StaleInvocation),
-        phase @ (Phase::Starting | Phase::Idle | Phase::Answered(_)) => {
+        phase @ (Phase::Starting | Phase::StartingFor(_) | Phase::Idle | Phase::Answered(_)) => {
             return Err(refused(phase));
         }
     };

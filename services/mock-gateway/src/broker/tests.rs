@@ -11,6 +11,8 @@ use super::*;
 use crate::outcome::{InitFailure, RuntimeExit};
 use crate::testing::{FakeLauncher, FakeRuntime, built, config, invocation, table, text, within};
 
+mod environments;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn broker(launcher: &Arc<FakeLauncher>) -> Broker {

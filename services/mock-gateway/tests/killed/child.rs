@@ -64,6 +64,9 @@ fn config(folder: &Path) -> Config {
         // A minute is 50 ms.
         pace: Pace::times(1_200.0).unwrap(),
         aws_endpoint: None,
+        init_timeout: Duration::from_secs(10),
+        idle_timeout: None,
+        freeze: false,
         journal_entries: 100,
     }
 }
@@ -155,6 +158,10 @@ impl RunningProcess for Running {
     fn peak_memory_bytes(&self) -> Option<u64> {
         None
     }
+
+    fn freeze(&self) {}
+
+    fn thaw(&self) {}
 
     fn terminate(&self) {
         self.killed.cancel();
