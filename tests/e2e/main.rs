@@ -9,5 +9,6 @@ mod pipeline;
 mod refusals;
 #[path = "../suite/reload.rs"]
 mod reload;
+mod runtime_clients;
 #[path = "../suite/storage.rs"]
 mod storage;
