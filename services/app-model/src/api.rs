@@ -23,13 +23,27 @@
 //!
 //! [workspace.metadata.longshore.api.route."GET /orders/{id}"]
 //! payload_format = "1.0"
+//! authorizer = "users"
+//! authorization_scopes = ["orders:read"]
+//!
+//! [workspace.metadata.longshore.api.function.orders]   # /lambda/orders
+//! authorizer = "tokens"
+//! api_key_required = true
+//!
+//! [workspace.metadata.longshore.api.usage_plan.basic]
+//! api_keys = { acme = "0123456789abcdefghij" }
+//! rate = 10
+//! burst = 20
+//! quota = { limit = 1000, period = "DAY" }
 //! ```
+//!
+//! Authorizers are in [`crate::Authorizer`]'s module.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::FunctionName;
+use crate::{Authorizer, FunctionName};
 
 /// The APIs in front of functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,9 +60,24 @@ pub struct Api {
     pub urls: BTreeMap<FunctionName, FunctionUrl>,
     /// By route key (`GET /orders/{id}`, `ANY /files/{proxy+}`, `$default`).
     pub routes: BTreeMap<String, RouteOptions>,
+    /// By function: the REST API's resource `/lambda/<function>` and those below.
+    pub functions: BTreeMap<FunctionName, RouteOptions>,
+    /// By name.
+    pub authorizers: BTreeMap<String, Authorizer>,
+    /// By name.
+    pub usage_plans: BTreeMap<String, UsagePlan>,
 }
 
 impl Api {
+    /// The key with this value: its name and the plan it belongs to.
+    #[must_use]
+    pub fn api_key(&self, value: &str) -> Option<(&str, &UsagePlan)> {
+        self.usage_plans.values().find_map(|plan| {
+            let (name, _) = plan.api_keys.iter().find(|(_, of)| *of == value)?;
+            Some((name.as_str(), plan))
+        })
+    }
+
     /// What is set about a route, if anything is.
     #[must_use]
     pub fn route(&self, key: &str) -> Option<&RouteOptions> {
@@ -192,6 +221,51 @@ pub struct Cors {
 pub struct RouteOptions {
     /// The shape of its events, on an HTTP API.
     pub payload_format: Option<PayloadFormat>,
+    /// The name of the authorizer that decides who may call.
+    pub authorizer: Option<String>,
+    /// Of which a JWT must have one.
+    pub authorization_scopes: Vec<String>,
+    /// Whether a caller needs an API key, on a REST API.
+    pub api_key_required: bool,
+}
+
+/// How much the holders of some API keys may call a REST API.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UsagePlan {
+    /// Name to value; a value has 20 to 128 characters. Rate and quota are each key's own.
+    pub api_keys: BTreeMap<String, String>,
+    /// Requests a second, over time.
+    pub rate: Option<f64>,
+    /// Requests at once; as many as `rate` when it is not set.
+    pub burst: Option<u32>,
+    /// Requests in a period.
+    pub quota: Option<Quota>,
+}
+
+// `rate` is checked to be a number when it is read.
+impl Eq for UsagePlan {}
+
+/// Requests in a period of the calendar, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    /// How many.
+    pub limit: u64,
+    /// In which period.
+    pub period: Period,
+}
+
+/// A period of the calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Period {
+    /// From midnight.
+    Day,
+    /// From Monday.
+    Week,
+    /// From the first.
+    Month,
 }
 
 #[cfg(test)]

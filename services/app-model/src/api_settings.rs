@@ -1,15 +1,27 @@
 //! Reads `[workspace.metadata.longshore.api]` and says what is wrong with it. These keys
 //! are Longshore's own: one it does not know is a mistake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
-use crate::api::{Api, Cors, PayloadFormat, RestApi, RouterKind};
+use crate::api::{Api, Cors, PayloadFormat, RestApi, RouteOptions, RouterKind, UsagePlan};
+use crate::authorizer::Authorizer;
+use crate::authorizer_settings::authorizers;
 use crate::section::{Problems, Section};
 use crate::{DEFAULT_ROUTE, Function, FunctionName, RouteTable};
 
-const KEYS: [&str; 6] = ["router", "http", "rest", "alb", "url", "route"];
+const KEYS: [&str; 9] = [
+    "router",
+    "http",
+    "rest",
+    "alb",
+    "url",
+    "route",
+    "function",
+    "authorizer",
+    "usage_plan",
+];
 
 /// Reads the table. What is wrong is reported and counts as not set.
 pub(crate) fn declared_api(
@@ -32,6 +44,9 @@ pub(crate) fn declared_api(
         alb: api.get("alb", problems).unwrap_or_default(),
         urls: of_functions(api, "url", functions, problems),
         routes: BTreeMap::new(),
+        functions: of_functions(api, "function", functions, problems),
+        authorizers: authorizers(api, functions, problems),
+        usage_plans: usage_plans(api, problems),
     };
     check_stage(api, "http", &mut declared.http.stage, problems);
     check_stage(api, "rest", &mut declared.rest.stage, problems);
@@ -51,6 +66,10 @@ pub(crate) fn declared_api(
         }
     }
     route_options(api, &mut declared, routes, problems);
+    for (name, options) in &declared.functions {
+        let key = format!("function.{name}");
+        check_options(api, &key, options, RouterKind::Rest, &declared, problems);
+    }
     declared
 }
 
@@ -113,6 +132,85 @@ fn wrong_cors(cors: &Cors) -> Option<&'static str> {
         .map(|_| "`max_age` is at most 86400 seconds")
 }
 
+/// Says what of a route's options its API does not have. They stay set: a request to a
+/// route whose authorizer is not there is refused, not let through.
+fn check_options(
+    api: &Section<'_>,
+    at: &str,
+    options: &RouteOptions,
+    of: RouterKind,
+    declared: &Api,
+    problems: &mut Problems,
+) {
+    let mut wrong = |what: &str| problems.push(api.problem(at, what));
+    if of == RouterKind::Rest && options.payload_format == Some(PayloadFormat::V2) {
+        wrong("a REST API has payload format 1.0 only: leave `payload_format` out");
+    }
+    if of == RouterKind::Http && options.api_key_required {
+        wrong("API keys are a REST API's: leave `api_key_required` out or set `router = \"rest\"`");
+    }
+    let authorizer = options.authorizer.as_ref().map(|name| {
+        let found = declared.authorizers.get(name);
+        (name, found)
+    });
+    match (of, authorizer) {
+        (_, Some((name, None))) => wrong(&format!(
+            "there is no authorizer `{name}`: every request is refused until \
+             `workspace.metadata.longshore.api.authorizer.{name}` declares it"
+        )),
+        (RouterKind::Rest, Some((name, Some(Authorizer::Jwt(_))))) => wrong(&format!(
+            "`{name}` is a JWT authorizer, which only HTTP APIs have: every request is refused"
+        )),
+        (RouterKind::Http, Some((name, Some(Authorizer::Token(_))))) => wrong(&format!(
+            "`{name}` is a token authorizer, which only REST APIs have: every request is refused"
+        )),
+        (_, found) => {
+            let is_jwt = matches!(found, Some((_, Some(Authorizer::Jwt(_)))));
+            if !options.authorization_scopes.is_empty() && !is_jwt {
+                wrong("`authorization_scopes` need a JWT authorizer");
+            }
+        }
+    }
+}
+
+fn usage_plans(api: &Section<'_>, problems: &mut Problems) -> BTreeMap<String, UsagePlan> {
+    let section = api.section("usage_plan", problems);
+    let mut plans = BTreeMap::new();
+    let mut values = BTreeSet::new();
+    for name in section.names() {
+        let Some(mut plan) = section.get::<UsagePlan>(name, problems) else {
+            continue;
+        };
+        let mut wrong = |what: &str| problems.push(section.problem(name, what));
+        if plan
+            .rate
+            .is_some_and(|rate| !rate.is_finite() || rate <= 0.0)
+        {
+            wrong("`rate` is a number of requests a second, above 0");
+            plan.rate = None;
+        }
+        if plan.burst.is_some() && plan.rate.is_none() {
+            wrong("`burst` needs a `rate`");
+        }
+        plan.api_keys.retain(|key, value| {
+            if !(20..=128).contains(&value.len()) {
+                wrong(&format!(
+                    "the API key `{key}` has {} characters: AWS takes 20 to 128",
+                    value.len()
+                ));
+                return false;
+            }
+            let first = values.insert(value.clone());
+            if !first {
+                wrong(&format!("the API key `{key}` has the value of another one"));
+            }
+            first
+        });
+        plans.insert(name.to_owned(), plan);
+    }
+    plans
+}
+
 fn route_options(
     api: &Section<'_>,
     declared: &mut Api,
@@ -134,16 +232,11 @@ fn route_options(
             ));
             continue;
         }
-        let Some(options) = section.get::<crate::RouteOptions>(key, problems) else {
+        let Some(options) = section.get::<RouteOptions>(key, problems) else {
             continue;
         };
-        if options.payload_format == Some(PayloadFormat::V2) && declared.router == RouterKind::Rest
-        {
-            problems.push(section.problem(
-                &quoted,
-                "a REST API has payload format 1.0 only: leave `payload_format` out",
-            ));
-        }
+        let (key_path, of) = (format!("route.{quoted}"), declared.router);
+        check_options(api, &key_path, &options, of, declared, problems);
         declared.routes.insert(key.to_owned(), options);
     }
 }

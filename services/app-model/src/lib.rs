@@ -3,6 +3,8 @@
 
 mod api;
 mod api_settings;
+mod authorizer;
+mod authorizer_settings;
 mod command_keys;
 mod function;
 mod model;
@@ -12,8 +14,12 @@ mod section;
 mod settings;
 
 pub use api::{
-    Api, BinaryMediaTypes, Cors, FunctionUrl, HttpApi, LoadBalancer, PayloadFormat, RestApi,
-    RouteOptions, RouterKind,
+    Api, BinaryMediaTypes, Cors, FunctionUrl, HttpApi, LoadBalancer, PayloadFormat, Period, Quota,
+    RestApi, RouteOptions, RouterKind, UsagePlan,
+};
+pub use authorizer::{
+    Authorizer, IdentitySource, InvalidIdentitySource, JwtAuthorizer, Keys, RequestAuthorizer,
+    TokenAuthorizer,
 };
 pub use function::{
     CargoTarget, CommandSource, Function, FunctionName, FunctionSettings, FunctionSource,

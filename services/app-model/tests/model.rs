@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use app_model::{AppModel, FunctionSource, PayloadFormat};
+use app_model::{AppModel, Authorizer, FunctionSource, IdentitySource, Keys, PayloadFormat};
 use serde_json::{Value, json};
 
 /// One package: its folder, its binaries and its `package.metadata` as TOML.
@@ -399,6 +399,30 @@ fn apis_are_set_in_the_workspaces_table() {
         [longshore.api.route."GET /orders/{id}"]
         payload_format = "2.0"
         [longshore.api.route."$default"]
+        authorizer = "users"
+        authorization_scopes = ["a"]
+        [longshore.api.function.p]
+        authorizer = "tokens"
+        api_key_required = true
+        [longshore.api.authorizer.tokens]
+        type = "token"
+        function = "p"
+        [longshore.api.authorizer.requests]
+        type = "request"
+        function = "p"
+        identity_sources = ["$request.header.X-A", "method.request.querystring.b", "stageVariables.c"]
+        simple_responses = true
+        ttl = 60
+        [longshore.api.authorizer.users]
+        type = "jwt"
+        issuer = "https://issuer.example.com/"
+        audience = ["orders"]
+        jwks_file = "fixtures/jwks.json"
+        [longshore.api.usage_plan.basic]
+        api_keys = { acme = "0123456789abcdefghij" }
+        rate = 10
+        burst = 20
+        quota = { limit = 1000, period = "DAY" }
     "#;
     let package = r#"
         [lambda.watch.router]
@@ -428,7 +452,32 @@ fn apis_are_set_in_the_workspaces_table() {
     );
     let options = api.route("GET /orders/{id}").unwrap();
     assert_eq!(options.payload_format, Some(PayloadFormat::V2));
-    assert!(api.route("$default").is_some());
+    let default = api.route("$default").unwrap();
+    assert_eq!(default.authorizer.as_deref(), Some("users"));
+    assert!(api.functions[&function].api_key_required);
+    let Authorizer::Token(tokens) = &api.authorizers["tokens"] else {
+        panic!("a token authorizer");
+    };
+    assert_eq!((tokens.header.as_str(), tokens.ttl), ("Authorization", 300));
+    let Authorizer::Request(requests) = &api.authorizers["requests"] else {
+        panic!("a request authorizer");
+    };
+    let sources = [
+        IdentitySource::Header("X-A".to_owned()),
+        IdentitySource::Query("b".to_owned()),
+        IdentitySource::StageVariable("c".to_owned()),
+    ];
+    assert_eq!(requests.identity_sources, sources);
+    let Authorizer::Jwt(users) = &api.authorizers["users"] else {
+        panic!("a JWT authorizer");
+    };
+    assert_eq!(users.keys, Keys::File("/ws/fixtures/jwks.json".into()));
+    let (name, plan) = api.api_key("0123456789abcdefghij").unwrap();
+    assert_eq!(
+        (name, plan.rate, plan.burst),
+        ("acme", Some(10.0), Some(20))
+    );
+    assert_eq!(plan.quota.unwrap().limit, 1000);
 }
 
 #[test]

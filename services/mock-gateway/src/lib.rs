@@ -5,6 +5,7 @@
 //! ([`response`]). Each environment polls a loopback listener of its own. Events that
 //! nobody waits for are written down first and delivered later ([`Events`]).
 
+mod access;
 mod asynchronous;
 mod broker;
 mod config;
@@ -26,6 +27,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 
+pub use access::Access;
 pub use asynchronous::{Events, InvalidPace, Pace, StoreError, WaitingView};
 pub use broker::{
     Answer, Broker, BuildNote, BuildView, EnvironmentView, FunctionView, InvocationRecord,

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::access::Access;
 use crate::asynchronous::{Events, StoreError};
 use crate::broker::Broker;
 use crate::config::Config;
@@ -29,6 +30,8 @@ pub struct Gateway {
     pub functions: watch::Receiver<Arc<FunctionTable>>,
     /// Who takes events that nobody waits for.
     pub events: Events,
+    /// Who may call, on routes that ask.
+    pub access: Arc<Access>,
 }
 
 /// The gateway stopped other than by its shutdown.
@@ -122,6 +125,7 @@ pub async fn run_with(
         broker: broker.clone(),
         functions,
         events,
+        access: Arc::default(),
     });
     let served = tokio::select! {
         served = serve(listener, router, drained, drain) => served,

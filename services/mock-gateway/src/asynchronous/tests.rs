@@ -278,6 +278,7 @@ async fn the_invoke_api_accepts_an_event_and_the_control_api_shows_it() {
         broker: sandbox.broker.clone(),
         functions,
         events: sandbox.events.clone(),
+        access: Arc::default(),
     });
     for path in [
         "/2015-03-31/functions/demo/invocations",

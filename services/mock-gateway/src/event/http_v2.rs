@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::body::by_content_type;
 use super::fields::{Fields, Joined, Pairs};
 use super::headers::{self, EmptyLength};
 use super::text::{access_log_time, protocol, staged_path};
-use super::{EventContext, GatewayRequest};
+use super::{Authorized, EventContext, GatewayRequest};
 
 /// The event as JSON. Any method and path of `$default` has the route key `$default`; a
 /// resource without a method gets the request's.
@@ -67,6 +68,7 @@ pub(super) fn format_2(
         request_context: RequestContext {
             account_id: front.account_id,
             api_id: &context.api_id,
+            authorizer: context.caller.authorizer.as_ref().map(Authorized::format_2),
             domain_name: &context.domain_name,
             domain_prefix: context.domain_prefix(),
             http: Http {
@@ -113,13 +115,15 @@ struct Event<'a> {
     is_base64_encoded: bool,
 }
 
-/// `authentication` and `authorizer` are there only when the route has such a thing: no
-/// route here has.
+/// `authorizer` is there only when the route has one; `authentication` never is: no client
+/// shows a certificate here.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RequestContext<'a> {
     account_id: &'a str,
     api_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorizer: Option<Value>,
     domain_name: &'a str,
     domain_prefix: &'a str,
     http: Http<'a>,

@@ -8,6 +8,7 @@
 //! `x-longshore-*` request headers speak to the sandbox and never reach a function.
 
 mod body;
+mod caller;
 mod fields;
 mod function_url;
 mod headers;
@@ -24,6 +25,8 @@ use app_model::BinaryMediaTypes;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+pub(crate) use caller::key_id;
+pub use caller::{ApiKey, Authorized, Caller};
 pub use function_url::function_url;
 pub use http_v1::http_v1;
 pub use http_v2::http_v2;
@@ -48,6 +51,13 @@ pub struct GatewayRequest {
     pub received_at: Timestamp,
     /// The protocol version it was sent with.
     pub http_version: http::Version,
+}
+
+impl GatewayRequest {
+    /// The first value of a header, if it is ASCII.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
 }
 
 /// What the event says about the API in front of the function, and about this call.
@@ -78,6 +88,8 @@ pub struct EventContext {
     pub stage_variables: BTreeMap<String, String>,
     /// What a REST API takes for binary; unset, the bytes decide.
     pub binary_media_types: Option<BinaryMediaTypes>,
+    /// Who calls, on a route that asks.
+    pub caller: Caller,
 }
 
 impl EventContext {

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::body::{EventBody, by_binary_type, utf8_or_base64};
 use super::fields::{All, Fields, Last, Pairs};
 use super::headers::{self, Length};
 use super::text::{access_log_time, protocol, short_id};
-use super::{EventContext, GatewayRequest};
+use super::{Authorized, EventContext, GatewayRequest};
 
 /// The event as JSON.
 #[must_use]
@@ -25,7 +26,7 @@ pub fn rest_v1(request: &GatewayRequest, context: &EventContext) -> Vec<u8> {
         deployment_id: Some(short_id(&context.api_id)),
         context_path: format!("/{}{}", context.stage, context.path),
         resource_id: Some(short_id(&context.resource)),
-        no_authorizer: None,
+        without_authorizer: None,
     };
     format_1(request, context, &headers, body, front)
 }
@@ -37,15 +38,8 @@ pub(super) struct Front<'a> {
     pub(super) deployment_id: Option<String>,
     pub(super) context_path: String,
     pub(super) resource_id: Option<String>,
-    /// Said where the route has no authorizer.
-    pub(super) no_authorizer: Option<NoAuthorizer>,
-}
-
-/// An HTTP API names both, whatever the authorizer.
-#[derive(Default, Serialize)]
-pub(super) struct NoAuthorizer {
-    claims: (),
-    scopes: (),
+    /// What is said of the authorizer where the route has none.
+    pub(super) without_authorizer: Option<Value>,
 }
 
 pub(super) fn format_1(
@@ -57,6 +51,7 @@ pub(super) fn format_1(
 ) -> Vec<u8> {
     let query = Fields::query(request.uri.query().unwrap_or_default());
     let method = request.method.as_str();
+    let caller = &context.caller;
     let event = Event {
         version: front.version,
         resource: &context.resource,
@@ -71,13 +66,19 @@ pub(super) fn format_1(
         request_context: RequestContext {
             account_id: &context.account_id,
             api_id: &context.api_id,
-            authorizer: front.no_authorizer,
+            authorizer: caller
+                .authorizer
+                .as_ref()
+                .map(Authorized::format_1)
+                .or(front.without_authorizer),
             deployment_id: front.deployment_id,
             domain_name: &context.domain_name,
             domain_prefix: context.domain_prefix(),
             extended_request_id: &context.extended_request_id,
             http_method: method,
             identity: Identity {
+                api_key: caller.api_key.as_ref().map(|key| key.value.as_str()),
+                api_key_id: caller.api_key.as_ref().map(|key| key.id.as_str()),
                 source_ip: request.source_ip.to_canonical().to_string(),
                 user_agent: headers::user_agent(&request.headers),
                 ..Identity::default()
@@ -116,15 +117,15 @@ struct Event<'a> {
     is_base64_encoded: bool,
 }
 
-/// `authorizer`, `operationName` and the keys of `identity` about API keys are there only
-/// when the route has such a thing: no route here has.
+/// `authorizer` and the keys of `identity` about API keys are there only when the route has
+/// such a thing; `operationName` never is: no route here has one.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RequestContext<'a> {
     account_id: &'a str,
     api_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    authorizer: Option<NoAuthorizer>,
+    authorizer: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deployment_id: Option<String>,
     domain_name: &'a str,
@@ -148,6 +149,10 @@ struct RequestContext<'a> {
 struct Identity<'a> {
     access_key: (),
     account_id: (),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key_id: Option<&'a str>,
     caller: (),
     cognito_authentication_provider: (),
     cognito_authentication_type: (),

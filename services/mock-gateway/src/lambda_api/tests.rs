@@ -64,6 +64,7 @@ fn gateway() -> (Router, Broker) {
         broker: broker.clone(),
         functions,
         events: Events::unavailable(broker.clone(), "a test without a store"),
+        access: Arc::default(),
     };
     (router(gateway), broker)
 }

@@ -11,10 +11,12 @@ mod function_url;
 mod http_v1;
 mod http_v2;
 mod load_balancer;
+mod refusal;
 mod rest_v1;
 
 pub use function_url::function_url;
 pub use http_v1::http_v1;
 pub use http_v2::http_v2;
 pub use load_balancer::load_balancer;
+pub use refusal::{Refusal, refused};
 pub use rest_v1::rest_v1;

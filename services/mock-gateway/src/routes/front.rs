@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use app_model::{Api, Cors, FunctionName, PayloadFormat, Route, RouterKind};
+use app_model::{Api, Cors, FunctionName, PayloadFormat, Route, RouteOptions, RouterKind};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
@@ -20,8 +20,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Hungup, MAX_REQUEST_BYTES, cors, hint, mark, read_body, unknown_function};
+use crate::access::Entry;
 use crate::broker::Answer;
-use crate::event::{self, EventContext, GatewayRequest, TargetGroup};
+use crate::event::{self, Caller, EventContext, GatewayRequest, TargetGroup};
 use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::outcome::Outcome;
 use crate::response;
@@ -54,6 +55,8 @@ struct Target {
     resource: String,
     path: String,
     parameters: Vec<(String, String)>,
+    /// What is set about the route, if anything is.
+    options: Option<RouteOptions>,
 }
 
 /// `ANY /lambda/<function>` and `/lambda/<function>/{proxy+}`.
@@ -67,13 +70,20 @@ pub(crate) async fn rest_api(State(gateway): State<Gateway>, request: Request) -
             vec![("proxy".to_owned(), proxy.to_owned())],
         ),
     };
+    let api = api(&gateway);
+    let options = api
+        .functions
+        .iter()
+        .find_map(|(name, options)| (name.as_str() == function).then_some(options))
+        .cloned();
     let target = Target {
         front: Front::Rest,
-        api: api(&gateway),
+        api,
         function: function.to_owned(),
         resource,
         path: path.to_owned(),
         parameters,
+        options,
     };
     go_through(&gateway, target, request).await
 }
@@ -89,6 +99,7 @@ pub(crate) async fn function_url(State(gateway): State<Gateway>, request: Reques
         resource: DEFAULT_STAGE.to_owned(),
         path: format!("/{path}"),
         parameters: Vec::new(),
+        options: None,
     };
     let rules = api
         .urls
@@ -120,6 +131,7 @@ pub(crate) async fn load_balancer(State(gateway): State<Gateway>, request: Reque
         resource: String::new(),
         path: format!("/{path}"),
         parameters: Vec::new(),
+        options: None,
     };
     go_through(&gateway, target, request).await
 }
@@ -172,18 +184,20 @@ async fn by_route(gateway: &Gateway, api: Arc<Api>, request: Request) -> Respons
         // A slash at the end makes no other resource of a REST API.
         route = table.routes.resolve(method, path.trim_end_matches('/'));
     }
-    let front = |route: Option<&Route>| match api.router {
+    let options = route
+        .as_ref()
+        .ok()
+        .filter(|_| !api.routes.is_empty())
+        .and_then(|route| api.route(&route_key(route, method)).cloned());
+    let front = match api.router {
         RouterKind::Rest => Front::Rest,
-        RouterKind::Http => Front::Http(
-            route
-                .filter(|_| !api.routes.is_empty())
-                .and_then(|route| api.route(&route_key(route, method))?.payload_format)
-                .unwrap_or(api.http.payload_format),
-        ),
+        RouterKind::Http => {
+            let own = options.as_ref().and_then(|options| options.payload_format);
+            Front::Http(own.unwrap_or(api.http.payload_format))
+        }
     };
     match route {
         Ok(route) => {
-            let front = front(Some(&route));
             let resource = match front {
                 Front::Http(PayloadFormat::V2) if route.any_method => route_key(&route, method),
                 _ => Cow::Borrowed(route.resource.as_str()),
@@ -195,6 +209,7 @@ async fn by_route(gateway: &Gateway, api: Arc<Api>, request: Request) -> Respons
                 path,
                 parameters: parameters(&api, route),
                 api,
+                options,
             };
             go_through(gateway, target, request).await
         }
@@ -204,12 +219,13 @@ async fn by_route(gateway: &Gateway, api: Arc<Api>, request: Request) -> Respons
                 gateway.broker.function_names().join(", ")
             );
             let target = Target {
-                front: front(None),
+                front,
                 api,
                 function: String::new(),
                 resource: DEFAULT_STAGE.to_owned(),
                 path,
                 parameters: Vec::new(),
+                options: None,
             };
             let mut response = refuse(gateway, target, request).await;
             hint(&mut response, &text);
@@ -272,10 +288,30 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
         return response;
     };
     let request_id = RequestId::random();
-    let Ok((request, context, trace_id)) = take_apart(gateway, &target, request, request_id).await
+    let Ok((request, mut context, trace_id)) =
+        take_apart(gateway, &target, request, request_id).await
     else {
         return hungup();
     };
+    if let Some(options) = &target.options {
+        let kind = match target.front {
+            Front::Http(_) => RouterKind::Http,
+            Front::Rest | Front::FunctionUrl | Front::LoadBalancer(_) => RouterKind::Rest,
+        };
+        let entry = Entry {
+            broker: &gateway.broker,
+            api: &target.api,
+            kind,
+            options,
+            request: &request,
+            context: &context,
+            trace_id: &trace_id,
+        };
+        match gateway.access.admit(&entry).await {
+            Ok(caller) => context.caller = caller,
+            Err(refusal) => return response::refused(&refusal, kind, &context).map(Body::from),
+        }
+    }
     let config = &gateway.broker.shared.config;
     let limit = match target.front {
         Front::LoadBalancer(_) => MAX_LOAD_BALANCER_BYTES,
@@ -377,6 +413,7 @@ async fn take_apart(
             Front::FunctionUrl | Front::LoadBalancer(_) => BTreeMap::new(),
         },
         binary_media_types: target.api.rest.binary_media_types.clone(),
+        caller: Caller::default(),
     };
     let request = GatewayRequest {
         method: parts.method,

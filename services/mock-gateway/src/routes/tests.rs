@@ -52,6 +52,7 @@ fn gateway(table: FunctionTable) -> (Router, Broker) {
         broker: broker.clone(),
         functions,
         events: Events::unavailable(broker.clone(), "a test without a store"),
+        access: Arc::default(),
     };
     (router(gateway), broker)
 }
@@ -185,6 +186,7 @@ async fn an_http_api_has_stages_variables_formats_and_a_default_route() {
     api.http.stage_variables = [("table".to_owned(), "orders".to_owned())].into();
     let v1 = RouteOptions {
         payload_format: Some(PayloadFormat::V1),
+        ..RouteOptions::default()
     };
     api.routes.insert("GET /old/{id}".to_owned(), v1);
     let routes = [

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use mock_gateway::event::{EventContext, GatewayRequest, TargetGroup};
+use mock_gateway::event::{Caller, EventContext, GatewayRequest, TargetGroup};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -127,6 +127,7 @@ impl Context {
             path_parameters: self.path_parameters.clone(),
             stage_variables: self.stage_variables.clone(),
             binary_media_types: self.binary_media_types.clone().map(BinaryMediaTypes),
+            caller: Caller::default(),
         }
     }
 }

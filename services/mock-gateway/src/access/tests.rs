@@ -1,0 +1,625 @@
+//! Routes that ask who calls. The function of the test is its own authorizer: what it is
+//! asked is in the event.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use app_model::{
+    Api, Authorizer, IdentitySource, JwtAuthorizer, Keys, PayloadFormat, Period, Quota,
+    RequestAuthorizer, RouteDeclaration, RouteOptions, RouteTable, RouterKind, TokenAuthorizer,
+    UsagePlan,
+};
+use axum::Router;
+use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, Request};
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RsaKeyPair};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::asynchronous::Events;
+use crate::broker::Broker;
+use crate::outcome::RuntimeExit;
+use crate::server::{Gateway, router};
+use crate::testing::{FakeLauncher, FakeRuntime, built, config, within};
+
+const KEY: &str = "0123456789abcdefghij";
+
+/// Authorizes by what it is shown, and answers anything else with its event.
+async fn function(runtime: FakeRuntime) -> RuntimeExit {
+    let mut asked = 0;
+    loop {
+        let event = runtime.next().await;
+        let parsed: Value = serde_json::from_str(&event.body).unwrap();
+        let kind = parsed["type"].as_str().unwrap_or_default();
+        if kind.is_empty() {
+            let answer = json!({"statusCode": 200, "body": event.body});
+            runtime.respond(&event, &answer.to_string()).await;
+            continue;
+        }
+        asked += 1;
+        let shown = match (&parsed["authorizationToken"], &parsed["identitySource"]) {
+            (Value::String(token), _) => token.split(',').next().unwrap().to_owned(),
+            (_, Value::Array(sources)) => sources[0].as_str().unwrap().to_owned(),
+            _ => parsed["headers"]["X-Who"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        };
+        let arn = parsed["methodArn"].as_str().unwrap_or_default();
+        let policy = |effect: &str| {
+            json!({
+                "principalId": "me",
+                "policyDocument": {"Version": "2012-10-17", "Statement": [
+                    {"Action": "execute-api:Invoke", "Effect": effect, "Resource": arn},
+                ]},
+                "context": {"asked": asked, "event": event.body},
+            })
+        };
+        let answer = match shown.as_str() {
+            "allow" => policy("Allow"),
+            "deny" => policy("Deny"),
+            "yes" | "no" => json!({
+                "isAuthorized": shown == "yes",
+                "context": {"asked": asked, "event": parsed},
+            }),
+            "unauthorized" => {
+                let path = format!("invocation/{}/error", event.id());
+                let error = r#"{"errorType":"Error","errorMessage":"Unauthorized"}"#;
+                runtime.post(&path, None, error.to_owned()).await;
+                continue;
+            }
+            _ => json!("no verdict"),
+        };
+        runtime.respond(&event, &answer.to_string()).await;
+    }
+}
+
+fn gateway(api: Api, routes: &[(&str, &str)]) -> (Router, Broker) {
+    let mut table = built(1);
+    let declarations = routes.iter().map(|(method, resource)| RouteDeclaration {
+        resource: (*resource).to_owned(),
+        methods: [(*method).to_owned()].into(),
+        function: "demo".parse().unwrap(),
+    });
+    let (routes, problems) = RouteTable::new(declarations);
+    assert!(problems.is_empty(), "{problems:?}");
+    table.routes = routes.with_api(api);
+    let mut config = config();
+    config.max_environments = 1;
+    let broker = Broker::new(config, FakeLauncher::new(function));
+    broker.take_in(&table);
+    let (_, functions) = watch::channel(Arc::new(table));
+    let gateway = Gateway {
+        broker: broker.clone(),
+        functions,
+        events: Events::unavailable(broker.clone(), "a test without a store"),
+        access: Arc::default(),
+    };
+    (router(gateway), broker)
+}
+
+/// A GET with these headers: status, headers, body.
+async fn get(router: &Router, path: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap, Value) {
+    let mut request = Request::get(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::empty()).unwrap();
+    let response = within("an answer", router.clone().oneshot(request))
+        .await
+        .unwrap();
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let body = serde_json::from_slice(&body).unwrap();
+    (parts.status.as_u16(), parts.headers, body)
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+fn authorized_by(name: &str) -> RouteOptions {
+    RouteOptions {
+        authorizer: Some(name.to_owned()),
+        ..RouteOptions::default()
+    }
+}
+
+#[tokio::test]
+async fn an_api_key_is_asked_for_and_counted() {
+    let plan = UsagePlan {
+        api_keys: [("acme".to_owned(), KEY.to_owned())].into(),
+        quota: Some(Quota {
+            limit: 2,
+            period: Period::Month,
+        }),
+        ..UsagePlan::default()
+    };
+    let slow = UsagePlan {
+        api_keys: [("slow".to_owned(), "slow-slow-slow-slow-slow".to_owned())].into(),
+        rate: Some(0.001),
+        burst: Some(1),
+        quota: None,
+    };
+    let options = RouteOptions {
+        api_key_required: true,
+        ..RouteOptions::default()
+    };
+    let api = Api {
+        functions: [("demo".parse().unwrap(), options)].into(),
+        usage_plans: [("basic".to_owned(), plan), ("slow".to_owned(), slow)].into(),
+        ..Api::default()
+    };
+    let (router, broker) = gateway(api, &[]);
+    for wrong in [&[][..], &[("x-api-key", "wrong")]] {
+        let (status, headers, body) = get(&router, "/lambda/demo/a", wrong).await;
+        assert_eq!((status, body), (403, json!({"message": "Forbidden"})));
+        assert_eq!(header(&headers, "x-amzn-errortype"), "ForbiddenException");
+        assert!(!header(&headers, "x-amzn-requestid").is_empty());
+    }
+    let mine = [("x-api-key", KEY)];
+    for _ in 0..2 {
+        let (status, _, event) = get(&router, "/lambda/demo", &mine).await;
+        assert_eq!(status, 200, "{event}");
+        let identity = &event["requestContext"]["identity"];
+        assert_eq!(identity["apiKey"], KEY);
+        assert_eq!(identity["apiKeyId"].as_str().map(str::len), Some(10));
+    }
+    let (status, headers, body) = get(&router, "/lambda/demo", &mine).await;
+    assert_eq!((status, body), (429, json!({"message": "Limit Exceeded"})));
+    assert_eq!(
+        header(&headers, "x-amzn-errortype"),
+        "LimitExceededException"
+    );
+    let slow = [("x-api-key", "slow-slow-slow-slow-slow")];
+    assert_eq!(get(&router, "/lambda/demo", &slow).await.0, 200);
+    let (status, headers, body) = get(&router, "/lambda/demo", &slow).await;
+    assert_eq!(
+        (status, body),
+        (429, json!({"message": "Too Many Requests"}))
+    );
+    assert_eq!(
+        header(&headers, "x-amzn-errortype"),
+        "TooManyRequestsException"
+    );
+    broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn a_token_authorizer_decides_and_is_asked_once() {
+    let by = Authorizer::Token(TokenAuthorizer {
+        function: "demo".parse().unwrap(),
+        header: "Authorization".to_owned(),
+        ttl: 300,
+    });
+    let api = Api {
+        functions: [("demo".parse().unwrap(), authorized_by("tokens"))].into(),
+        authorizers: [("tokens".to_owned(), by)].into(),
+        ..Api::default()
+    };
+    let (router, broker) = gateway(api, &[]);
+    let path = "/lambda/demo/a";
+    for (token, status, body, name) in [
+        (
+            None,
+            401,
+            json!({"message": "Unauthorized"}),
+            "UnauthorizedException",
+        ),
+        (
+            Some("unauthorized"),
+            401,
+            json!({"message": "Unauthorized"}),
+            "UnauthorizedException",
+        ),
+        (
+            Some("deny"),
+            403,
+            json!({"Message": "User is not authorized to access this resource with an explicit deny"}),
+            "AccessDeniedException",
+        ),
+        (
+            Some("nonsense"),
+            500,
+            json!({"message": null}),
+            "AuthorizerConfigurationException",
+        ),
+    ] {
+        let sent: Vec<_> = token
+            .map(|token| ("authorization", token))
+            .into_iter()
+            .collect();
+        let (found, headers, seen) = get(&router, path, &sent).await;
+        assert_eq!((found, seen), (status, body), "{token:?}");
+        assert_eq!(header(&headers, "x-amzn-errortype"), name, "{token:?}");
+    }
+    let allow = [("authorization", "allow")];
+    let (status, _, event) = get(&router, path, &allow).await;
+    assert_eq!(status, 200, "{event}");
+    let said = event["requestContext"]["authorizer"].clone();
+    assert_eq!(said["principalId"], "me");
+    assert!(said["integrationLatency"].is_u64(), "{said}");
+    let asked: Value = serde_json::from_str(said["event"].as_str().unwrap()).unwrap();
+    let arn = "arn:aws:execute-api:us-east-1:000000000000:longshore0/local/GET/lambda/demo/a";
+    let expected = json!({"type": "TOKEN", "methodArn": arn, "authorizationToken": "allow"});
+    assert_eq!(asked, expected);
+    let (_, _, event) = get(&router, path, &allow).await;
+    assert_eq!(
+        event["requestContext"]["authorizer"]["asked"], said["asked"],
+        "the result was kept"
+    );
+    // It is kept by token, and read anew for each request: another path is not allowed.
+    let (status, headers, body) = get(&router, "/lambda/demo/b", &allow).await;
+    let refused = json!({"Message": "User is not authorized to access this resource"});
+    assert_eq!((status, body), (403, refused));
+    assert_eq!(
+        header(&headers, "x-amzn-errortype"),
+        "AccessDeniedException"
+    );
+    broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn request_authorizers_see_the_request_in_each_format() {
+    let by = |payload_format, simple_responses, ttl| {
+        Authorizer::Request(RequestAuthorizer {
+            function: "demo".parse().unwrap(),
+            identity_sources: vec![
+                IdentitySource::Header("X-Who".to_owned()),
+                IdentitySource::Query("key".to_owned()),
+            ],
+            payload_format,
+            simple_responses,
+            ttl,
+        })
+    };
+    let mut api = Api {
+        authorizers: [
+            ("simple".to_owned(), by(PayloadFormat::V2, true, 0)),
+            ("policy".to_owned(), by(PayloadFormat::V1, false, 60)),
+        ]
+        .into(),
+        functions: [("demo".parse().unwrap(), authorized_by("policy"))].into(),
+        routes: [
+            ("GET /simple".to_owned(), authorized_by("simple")),
+            ("GET /policy".to_owned(), authorized_by("policy")),
+            ("GET /gone".to_owned(), authorized_by("gone")),
+        ]
+        .into(),
+        ..Api::default()
+    };
+    api.http.stage = "dev".to_owned();
+    let (router, broker) = gateway(
+        api,
+        &[("GET", "/simple"), ("GET", "/policy"), ("GET", "/gone")],
+    );
+    let who = |who| [("x-who", who)];
+    for (path, shown, status, body) in [
+        ("/simple", "yes", 401, json!({"message": "Unauthorized"})),
+        ("/simple?key=1", "no", 403, json!({"message": "Forbidden"})),
+        (
+            "/simple?key=1",
+            "nonsense",
+            500,
+            json!({"message": "Internal Server Error"}),
+        ),
+        (
+            "/policy?key=1",
+            "deny",
+            403,
+            json!({"message": "Forbidden"}),
+        ),
+        (
+            "/gone?key=1",
+            "yes",
+            500,
+            json!({"message": "Internal Server Error"}),
+        ),
+        (
+            "/lambda/demo",
+            "allow",
+            401,
+            json!({"message": "Unauthorized"}),
+        ),
+    ] {
+        let (found, headers, seen) = get(&router, path, &who(shown)).await;
+        assert_eq!((found, seen), (status, body), "{path} {shown}");
+        let explained = !header(&headers, "x-longshore-function-error").is_empty();
+        assert_eq!(explained, status == 500, "{path} {shown}");
+    }
+    let (_, _, event) = get(&router, "/simple?key=1", &who("yes")).await;
+    let said = &event["requestContext"]["authorizer"]["lambda"];
+    for (pointer, expected) in [
+        ("/version", json!("2.0")),
+        ("/type", json!("REQUEST")),
+        (
+            "/routeArn",
+            json!("arn:aws:execute-api:us-east-1:000000000000:longshore0/dev/GET/simple"),
+        ),
+        ("/identitySource", json!(["yes", "1"])),
+        ("/routeKey", json!("GET /simple")),
+        ("/rawPath", json!("/dev/simple")),
+        ("/queryStringParameters/key", json!("1")),
+        ("/isBase64Encoded", Value::Null),
+    ] {
+        let found = said["event"].pointer(pointer).cloned().unwrap_or_default();
+        assert_eq!(found, expected, "{pointer} in {said}");
+    }
+    let (_, _, again) = get(&router, "/simple?key=1", &who("yes")).await;
+    let again = &again["requestContext"]["authorizer"]["lambda"];
+    assert_ne!(again["asked"], said["asked"], "nothing is kept");
+    for (path, pointers) in [
+        (
+            "/policy?key=1",
+            [
+                ("/version", json!("1.0")),
+                ("/identitySource", json!("allow,1")),
+                ("/resource", json!("/policy")),
+                ("/path", json!("/dev/policy")),
+            ],
+        ),
+        (
+            "/lambda/demo?key=1",
+            [
+                ("/version", Value::Null),
+                ("/identitySource", Value::Null),
+                ("/resource", json!("/lambda/demo")),
+                ("/path", json!("/lambda/demo")),
+            ],
+        ),
+    ] {
+        let (status, _, event) = get(&router, path, &who("allow")).await;
+        assert_eq!(status, 200, "{event}");
+        let said = &event["requestContext"]["authorizer"]["event"];
+        let said = said
+            .as_str()
+            .or(event["requestContext"]["authorizer"]["lambda"]["event"].as_str());
+        let asked: Value = serde_json::from_str(said.unwrap()).unwrap();
+        assert_eq!(
+            (&asked["type"], asked.get("body")),
+            (&json!("REQUEST"), None)
+        );
+        for (pointer, expected) in pointers {
+            let found = asked.pointer(pointer).cloned().unwrap_or_default();
+            assert_eq!(found, expected, "{pointer} in {asked}");
+        }
+    }
+    broker.stop(std::future::ready(())).await;
+}
+
+fn jwt_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/jwt")
+}
+
+/// Signs with the key of `cases/jwt`, which is the tests' alone.
+fn token(header: &Value, claims: &Value) -> String {
+    let key = std::fs::read(jwt_folder().join("test-key.pk8")).unwrap();
+    let key = RsaKeyPair::from_pkcs8(&key).unwrap();
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", encode(header), encode(claims));
+    let mut signature = vec![0; key.public().modulus_len()];
+    let padding = match header["alg"].as_str() {
+        Some("RS384") => &RSA_PKCS1_SHA384,
+        _ => &RSA_PKCS1_SHA256,
+    };
+    key.sign(
+        padding,
+        &SystemRandom::new(),
+        signed.as_bytes(),
+        &mut signature,
+    )
+    .unwrap();
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+#[tokio::test]
+async fn a_jwt_is_checked_as_http_apis_do() {
+    let by = Authorizer::Jwt(JwtAuthorizer {
+        identity_source: IdentitySource::Header("Authorization".to_owned()),
+        issuer: "http://issuer.test/".to_owned(),
+        audience: vec!["orders".to_owned()],
+        keys: Keys::File(jwt_folder().join("jwks.json")),
+    });
+    let scoped = RouteOptions {
+        authorization_scopes: vec!["orders:read".to_owned(), "orders:all".to_owned()],
+        ..authorized_by("users")
+    };
+    let v1 = RouteOptions {
+        payload_format: Some(PayloadFormat::V1),
+        ..authorized_by("users")
+    };
+    let api = Api {
+        router: RouterKind::Http,
+        authorizers: [("users".to_owned(), by)].into(),
+        routes: BTreeMap::from([
+            ("GET /plain".to_owned(), authorized_by("users")),
+            ("GET /scoped".to_owned(), scoped),
+            ("GET /old".to_owned(), v1),
+        ]),
+        ..Api::default()
+    };
+    let (router, broker) = gateway(
+        api,
+        &[("GET", "/plain"), ("GET", "/scoped"), ("GET", "/old")],
+    );
+    let now = jiff::Timestamp::now().as_second();
+    let header_of = |alg: &str, kid: &str| json!({"alg": alg, "kid": kid, "typ": "JWT"});
+    let good_header = header_of("RS256", "test");
+    let good = json!({
+        "iss": "http://issuer.test/", "aud": ["other", "orders"], "sub": "me",
+        "exp": now + 60, "iat": now - 1, "nbf": now - 1, "scope": "orders:read x", "admin": true,
+    });
+    let with = |name: &str, value: Value| {
+        let mut claims = good.clone();
+        claims[name] = value;
+        token(&good_header, &claims)
+    };
+    let valid = token(&good_header, &good);
+    let forged = format!("{}AAAA", &valid[..valid.len() - 4]);
+    let client = json!({
+        "iss": "http://issuer.test/", "client_id": "orders", "exp": now + 60,
+    });
+    for (case, path, sent, status, challenge) in [
+        ("no token", "/plain", String::new(), 401, "Bearer"),
+        ("valid", "/plain", format!("Bearer {valid}"), 200, ""),
+        ("bare", "/plain", valid.clone(), 200, ""),
+        (
+            "RS384",
+            "/plain",
+            token(&header_of("RS384", "test"), &good),
+            200,
+            "",
+        ),
+        ("client", "/plain", token(&good_header, &client), 200, ""),
+        ("not a JWT", "/plain", "x".to_owned(), 401, "not a JWT"),
+        (
+            "unsigned",
+            "/plain",
+            token(&header_of("none", "test"), &good),
+            401,
+            "signing method",
+        ),
+        (
+            "HMAC",
+            "/plain",
+            token(&header_of("HS256", "test"), &good),
+            401,
+            "signing method",
+        ),
+        (
+            "unknown key",
+            "/plain",
+            token(&header_of("RS256", "x"), &good),
+            401,
+            "signing key",
+        ),
+        (
+            "no RSA key",
+            "/plain",
+            token(&header_of("RS256", "elliptic"), &good),
+            401,
+            "signing key",
+        ),
+        ("forged", "/plain", forged, 401, "signature"),
+        (
+            "issuer",
+            "/plain",
+            with("iss", json!("http://other.test/")),
+            401,
+            "issuer",
+        ),
+        (
+            "audience",
+            "/plain",
+            with("aud", json!("other")),
+            401,
+            "audience",
+        ),
+        (
+            "expired",
+            "/plain",
+            with("exp", json!(now - 1)),
+            401,
+            "expired",
+        ),
+        (
+            "endless",
+            "/plain",
+            with("exp", Value::Null),
+            401,
+            "no number",
+        ),
+        (
+            "early",
+            "/plain",
+            with("nbf", json!(now + 60)),
+            401,
+            "not valid yet",
+        ),
+        ("scope", "/scoped", valid.clone(), 200, ""),
+        (
+            "other scope",
+            "/scoped",
+            with("scope", json!("y")),
+            403,
+            "insufficient_scope",
+        ),
+    ] {
+        let (found, headers, body) = get(&router, path, &[("authorization", &sent)]).await;
+        assert_eq!(found, status, "{case}: {body}");
+        let seen = header(&headers, "www-authenticate");
+        assert!(seen.contains(challenge), "{case}: {seen}");
+        match status {
+            401 => assert_eq!(body, json!({"message": "Unauthorized"}), "{case}"),
+            403 => assert_eq!(body, json!({"message": "Forbidden"}), "{case}"),
+            _ => assert_eq!(seen, "", "{case}"),
+        }
+    }
+    let sent = [("authorization", valid.as_str())];
+    let (_, _, event) = get(&router, "/plain", &sent).await;
+    let jwt = &event["requestContext"]["authorizer"]["jwt"];
+    assert_eq!(jwt["scopes"], Value::Null);
+    assert_eq!(jwt["claims"]["aud"], "[other orders]");
+    assert_eq!(jwt["claims"]["admin"], "true");
+    assert_eq!(jwt["claims"]["exp"], (now + 60).to_string());
+    let (_, _, event) = get(&router, "/scoped", &sent).await;
+    let scopes = &event["requestContext"]["authorizer"]["jwt"]["scopes"];
+    assert_eq!(*scopes, json!(["orders:read", "x"]));
+    let (_, _, event) = get(&router, "/old", &sent).await;
+    assert_eq!(event["requestContext"]["authorizer"]["claims"]["sub"], "me");
+    broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn keys_are_discovered_and_fetched_once() {
+    use axum::routing::get as on_get;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}/", listener.local_addr().unwrap());
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let (count, keys) = (fetched.clone(), jwt_folder().join("jwks.json"));
+    let discovery = json!({"jwks_uri": format!("{issuer}keys")}).to_string();
+    let issuer_routes = Router::new()
+        .route(
+            "/.well-known/openid-configuration",
+            on_get(move || async { discovery }),
+        )
+        .route(
+            "/keys",
+            on_get(move || async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                std::fs::read_to_string(keys).unwrap()
+            }),
+        );
+    let serving = tokio::spawn(async move { axum::serve(listener, issuer_routes).await });
+    let by = Authorizer::Jwt(JwtAuthorizer {
+        identity_source: IdentitySource::Query("token".to_owned()),
+        issuer: issuer.clone(),
+        audience: vec!["orders".to_owned()],
+        keys: Keys::Discovered,
+    });
+    let api = Api {
+        authorizers: [("users".to_owned(), by)].into(),
+        routes: [("GET /plain".to_owned(), authorized_by("users"))].into(),
+        ..Api::default()
+    };
+    let (router, broker) = gateway(api, &[("GET", "/plain")]);
+    let now = jiff::Timestamp::now().as_second();
+    let claims = json!({"iss": issuer, "aud": "orders", "exp": now + 60});
+    for (kid, status) in [("test", 200), ("test", 200), ("other", 401)] {
+        let token = token(&json!({"alg": "RS256", "kid": kid}), &claims);
+        let (found, _, body) = get(&router, &format!("/plain?token={token}"), &[]).await;
+        assert_eq!(found, status, "{kid}: {body}");
+    }
+    assert_eq!(fetched.load(Ordering::Relaxed), 1);
+    serving.abort();
+    broker.stop(std::future::ready(())).await;
+}
