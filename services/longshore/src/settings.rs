@@ -53,8 +53,8 @@ settings! {
     HANDLERS: "handlers", "LONGSHORE_HANDLERS", "DIR", "handlers", "Folder of the handler packages, below the workspace.";
     FIXTURES: "fixtures", "LONGSHORE_FIXTURES", "DIR", "fixtures/data", "Folder whose files are kept in the bucket, below the workspace.";
     BUCKET: "bucket", "LONGSHORE_BUCKET", "NAME", "test-bucket", "Bucket that holds the fixtures.";
-    STATE_DIR: "state-dir", "LONGSHORE_STATE_DIR", "DIR", ".longshore", "Where objects, deliveries, jobs, events and built functions are kept, below the workspace.";
-    EPHEMERAL: "ephemeral", "LONGSHORE_EPHEMERAL", "BOOL", "false", "Keep no state: objects and events live in a temporary folder that goes at the end, deliveries and jobs in memory.";
+    STATE_DIR: "state-dir", "LONGSHORE_STATE_DIR", "DIR", ".longshore", "Where objects, events and built functions are kept, and what a destination or poller alone was sent; below the workspace.";
+    EPHEMERAL: "ephemeral", "LONGSHORE_EPHEMERAL", "BOOL", "false", "Keep no state: it lives in a temporary folder that goes at the end, or in memory.";
     TARGET_DIR: "target-dir", "LONGSHORE_TARGET_DIR", "DIR", "target/longshore", "Cargo's target folder for the functions, apart from your own so that neither waits for the other.";
     ARTIFACTS: "artifact", "LONGSHORE_ARTIFACTS", "[NAME=]ZIP,…", "", "Functions to run from zips, as AWS would, instead of from source; below the workspace.";
     PROFILE: "profile", "LONGSHORE_PROFILE", "dev|release", "dev", "Cargo profile that functions are built with.";

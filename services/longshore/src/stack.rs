@@ -207,12 +207,12 @@ impl Stack {
             tasks.spawn(async move { Ok(aws_endpoint::run(listener, config, stop).await?) });
         }
         if let Some(listener) = listeners.poller {
-            let config = poller_config(&settings);
+            let config = poller_config(&settings, parts);
             let stop = back_stop.clone().cancelled_owned();
             tasks.spawn(async move { Ok(callback_poller::run(listener, config, stop).await?) });
         }
         if let Some(listener) = listeners.destination {
-            let config = destination_config(&settings, addresses.poller)?;
+            let config = destination_config(&settings, parts, addresses.poller)?;
             let stop = back_stop.clone().cancelled_owned();
             tasks.spawn(async move { Ok(mock_destination::run(listener, config, stop).await?) });
         }
@@ -391,24 +391,27 @@ fn aws_config(
     })
 }
 
-/// Where a service keeps what it was sent; nowhere, if nothing is to outlive the process.
-fn kept_in(settings: &Settings, service: &str) -> Option<PathBuf> {
-    (!settings.ephemeral).then(|| settings.state_dir.join(service))
+/// Where a service that runs alone keeps what it was sent. In one process with the functions
+/// it dies with them: the next one begins with every webhook id free again.
+fn kept_in(settings: &Settings, parts: Parts, service: &str) -> Option<PathBuf> {
+    let alone = !parts.gateway && !settings.ephemeral;
+    alone.then(|| settings.state_dir.join(service))
 }
 
-fn poller_config(settings: &Settings) -> callback_poller::Config {
+fn poller_config(settings: &Settings, parts: Parts) -> callback_poller::Config {
     callback_poller::Config {
         job_deadline: settings.job_timeout,
         job_silence: settings.job_silence,
         max_jobs: 10_000,
         max_reports_per_job: 10_000,
-        state_dir: kept_in(settings, "poller"),
+        state_dir: kept_in(settings, parts, "poller"),
         drain: settings.drain,
     }
 }
 
 fn destination_config(
     settings: &Settings,
+    parts: Parts,
     poller: Option<SocketAddr>,
 ) -> anyhow::Result<mock_destination::Config> {
     use mock_destination::Config;
@@ -419,7 +422,7 @@ fn destination_config(
         deliveries: Config::DEFAULT_DELIVERIES,
         bodies: Config::DEFAULT_BODIES,
         body_kept: Config::DEFAULT_BODY_KEPT,
-        state_dir: kept_in(settings, "destination"),
+        state_dir: kept_in(settings, parts, "destination"),
         drain: settings.drain,
     })
 }
