@@ -16,6 +16,7 @@ mod extensions_api;
 mod host_aliases;
 mod invocation;
 mod lambda_api;
+mod live_body;
 mod logs;
 mod outcome;
 mod process;
@@ -31,6 +32,7 @@ pub use access::Access;
 pub use asynchronous::{Events, InvalidPace, Pace, StoreError, WaitingView};
 pub use broker::{
     Answer, Broker, BuildNote, BuildView, EnvironmentView, FunctionView, InvocationRecord,
+    ResponseStream,
 };
 pub use config::{Config, StartPolicy};
 pub use invocation::{Invocation, RequestId, TraceId};

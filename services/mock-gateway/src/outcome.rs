@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::broker::ResponseStream;
 use crate::invocation::RequestId;
 use crate::logs::FailedInit;
 
@@ -18,6 +19,13 @@ pub const MAX_PAYLOAD_BYTES: usize = 6_291_556;
 pub enum Outcome {
     /// The function answered.
     Response(FunctionResponse),
+    /// The function is answering, and its caller gets what it writes.
+    Streaming(ResponseStream),
+    /// The function has answered so, to its end.
+    Streamed {
+        /// How many bytes it wrote.
+        bytes: usize,
+    },
     /// The function reported an error: its JSON, `{"errorType","errorMessage",…}`.
     FunctionError(Bytes),
     /// The function ran longer than its timeout and was killed.
@@ -188,6 +196,8 @@ impl Outcome {
                 Some(error_json("Longshore.BuildFailed", diagnostics))
             }
             Self::Response(_)
+            | Self::Streaming(_)
+            | Self::Streamed { .. }
             | Self::RequestTooLarge
             | Self::Throttled
             | Self::IntegrationTimeout
@@ -201,7 +211,7 @@ impl Outcome {
     #[must_use]
     pub fn explanation(&self, request_id: RequestId) -> Option<String> {
         let text = match self {
-            Self::Response(_) => return None,
+            Self::Response(_) | Self::Streaming(_) | Self::Streamed { .. } => return None,
             Self::RequestTooLarge => {
                 format!("the event is larger than Lambda's {MAX_PAYLOAD_BYTES} bytes")
             }

@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::Socket;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::broker::{Broker, CallRefused, Delivery, EnvironmentKey, Said};
 use crate::extensions_api;
@@ -31,6 +31,10 @@ const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invoca
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
+/// What the Rust client writes at the end of a stream that failed, in its body.
+const TRAILER_IN_TEXT: &[u8] = b"Lambda-Runtime-Function-Error-Type: ";
+/// Errors are short: what is further from the end is data.
+const LONGEST_TRAILER: usize = 64 * 1024;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What the calls of one environment need.
@@ -231,18 +235,26 @@ impl RuntimeApi {
         } else {
             MAX_PAYLOAD_BYTES
         };
-        match read_body(body, limit).await {
-            Ok(body) => {
-                let outcome = match streaming.then(|| stream_error(&body)).flatten() {
+        let content_type = header(CONTENT_TYPE.as_str()).map(str::to_owned);
+        let feed = streaming.then(|| {
+            self.broker
+                .begin_stream(self.key, id, nonce, content_type.clone())
+        });
+        let read = match feed.flatten() {
+            Some(feed) => pass_on(body, feed).await,
+            None => read_body(body, limit).await.map(|body| {
+                match streaming.then(|| stream_error(&body)).flatten() {
                     Some(error) => Outcome::FunctionError(error),
                     None => Outcome::Response(FunctionResponse {
                         body: body.bytes,
-                        content_type: header(CONTENT_TYPE.as_str()).map(str::to_owned),
+                        content_type,
                         streaming,
                     }),
-                };
-                complete(outcome).map_or_else(refusal, |()| accepted())
-            }
+                }
+            }),
+        };
+        match read {
+            Ok(outcome) => complete(outcome).map_or_else(refusal, |()| accepted()),
             Err(BodyRefused::TooLarge) => {
                 complete(Outcome::ResponseTooLarge).map_or_else(refusal, |()| {
                     error(
@@ -326,19 +338,62 @@ fn stream_error(body: &ReadBody) -> Option<Bytes> {
 }
 
 fn trailers_in_text(body: &[u8]) -> Option<(String, String)> {
-    const TYPE: &[u8] = b"Lambda-Runtime-Function-Error-Type: ";
     const BODY: &str = "\r\nLambda-Runtime-Function-Error-Body: ";
     if !body.ends_with(b"\r\n") {
         return None;
     }
-    // Errors are short: what is further from the end is data.
-    let tail = &body[body.len().saturating_sub(64 * 1024)..];
+    let tail = &body[body.len().saturating_sub(LONGEST_TRAILER)..];
     let at = tail
-        .windows(TYPE.len())
-        .rposition(|window| window == TYPE)?;
-    let text = std::str::from_utf8(&tail[at + TYPE.len()..]).ok()?;
+        .windows(TRAILER_IN_TEXT.len())
+        .rposition(|window| window == TRAILER_IN_TEXT)?;
+    let text = std::str::from_utf8(&tail[at + TRAILER_IN_TEXT.len()..]).ok()?;
     let (error_type, encoded) = text.split_once(BODY)?;
     Some((error_type.to_owned(), encoded.trim_end().to_owned()))
+}
+
+/// Passes a body on as it comes. A caller who has left changes nothing for the function.
+async fn pass_on(mut body: Incoming, feed: mpsc::Sender<Bytes>) -> Result<Outcome, BodyRefused> {
+    let write = async |piece: Bytes| {
+        if !piece.is_empty() && feed.send(piece).await.is_err() {
+            tracing::trace!("nobody reads the rest of a streamed answer");
+        }
+    };
+    // What may be the error at the end waits until the end is there.
+    let mut held = BytesMut::new();
+    let mut length = 0_usize;
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyRefused::CutShort)?;
+        match frame.into_data() {
+            Ok(mut data) => {
+                length = length.saturating_add(data.len());
+                if length > MAX_STREAM_BYTES {
+                    continue;
+                }
+                if held.is_empty() {
+                    let error = memchr::memmem::find(&data, TRAILER_IN_TEXT);
+                    write(data.split_to(error.unwrap_or(data.len()))).await;
+                }
+                held.extend_from_slice(&data);
+                if held.len() > LONGEST_TRAILER {
+                    write(held.split().freeze()).await;
+                }
+            }
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    if length > MAX_STREAM_BYTES {
+        return Err(BodyRefused::TooLarge);
+    }
+    let rest = ReadBody {
+        bytes: held.freeze(),
+        trailers,
+    };
+    if let Some(error) = stream_error(&rest) {
+        return Ok(Outcome::FunctionError(error));
+    }
+    write(rest.bytes).await;
+    Ok(Outcome::Streamed { bytes: length })
 }
 
 /// Reads a body of at most `limit` bytes. A larger one is still read to its end, so that

@@ -68,7 +68,10 @@ pub(crate) fn after(
 ) -> Verdict {
     let fits = |wait: Duration| pace.age(entry).saturating_add(wait) <= options.maximum_age();
     match outcome {
-        Outcome::Response(_) => Verdict::Ended(Condition::Success),
+        // Nobody takes events' answers while they are written, so that none is a stream.
+        Outcome::Response(_) | Outcome::Streaming(_) | Outcome::Streamed { .. } => {
+            Verdict::Ended(Condition::Success)
+        }
         Outcome::ShuttingDown => Verdict::Keep,
         // Killed by us, not by its own doing.
         _ if stopping => Verdict::Keep,

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Answer;
 use super::pool::Pending;
+use super::reply::Reply;
 use crate::invocation::{Invocation, RequestId};
 use crate::logs::{FailedInit, InitPhase, InitReport, LogTail};
 use crate::outcome::Outcome;
@@ -126,7 +127,7 @@ pub(crate) struct Lifetimes {
 pub(crate) struct InFlight {
     pub(crate) request_id: RequestId,
     pub(crate) nonce: Uuid,
-    pub(crate) reply: oneshot::Sender<Answer>,
+    pub(crate) reply: Reply,
     pub(crate) wants_log_tail: bool,
     pub(crate) started: Instant,
     pub(crate) started_at: SystemTime,
@@ -152,7 +153,7 @@ pub(crate) struct Finished {
     pub(crate) outcome: Outcome,
     pub(crate) tail: LogTail,
     /// A caller who waits for the log's tail, and what to answer.
-    pub(crate) waiting: Option<(oneshot::Sender<Answer>, Answer)>,
+    pub(crate) waiting: Option<(Reply, Answer)>,
 }
 
 /// What an extension is told.

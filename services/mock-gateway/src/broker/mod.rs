@@ -8,6 +8,7 @@
 mod environment_state;
 mod lifecycle;
 mod pool;
+mod reply;
 mod runtime_calls;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use environment_state::{Delivery, EnvironmentId, Finished, StopReason};
+pub use reply::ResponseStream;
+pub(crate) use reply::{Next, Pieces};
 pub(crate) use runtime_calls::{CallRefused, ExtensionRefused, MAX_EXTENSIONS, Said, Work};
 pub(crate) use view::Declared;
 pub use view::{BuildView, EnvironmentView, FunctionView, InvocationRecord};
@@ -39,6 +42,7 @@ use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
 use crate::process::Launcher;
 use environment_state::Lifetimes;
 use pool::{Decisions, Pending, Pool, SECOND_LOOK};
+use reply::Reply;
 
 /// An invocation that no environment has taken by then is dropped: Lambda's longest run.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
@@ -223,6 +227,26 @@ impl Broker {
     ///
     /// Dropping the future is what a caller does who hangs up: the invocation goes on.
     pub async fn invoke(&self, invocation: Invocation, patience: Duration) -> Answer {
+        let (reply, answer) = Reply::new(false);
+        self.queue_and_wait(invocation, patience, reply, answer)
+            .await
+    }
+
+    /// [`Broker::invoke`] for a caller who takes the answer while it is written: the
+    /// outcome of a function that streams is [`Outcome::Streaming`] as soon as it begins.
+    pub async fn invoke_streaming(&self, invocation: Invocation, patience: Duration) -> Answer {
+        let (reply, answer) = Reply::new(true);
+        self.queue_and_wait(invocation, patience, reply, answer)
+            .await
+    }
+
+    async fn queue_and_wait(
+        &self,
+        invocation: Invocation,
+        patience: Duration,
+        reply: Reply,
+        answer: oneshot::Receiver<Answer>,
+    ) -> Answer {
         if invocation.payload.len() > MAX_PAYLOAD_BYTES {
             return Answer::refusal(Outcome::RequestTooLarge);
         }
@@ -230,7 +254,6 @@ impl Broker {
             return Answer::refusal(Outcome::ShuttingDown);
         }
         let request_id = invocation.request_id;
-        let (reply, answer) = oneshot::channel();
         let (pool, has_build) = match self.admit(invocation, reply) {
             Ok(admitted) => admitted,
             Err(refusal) => return refusal,
@@ -256,11 +279,7 @@ impl Broker {
     }
 
     /// Queues an invocation, and hands it over at once if an environment is free.
-    fn admit(
-        &self,
-        invocation: Invocation,
-        reply: oneshot::Sender<Answer>,
-    ) -> Result<(PoolId, bool), Answer> {
+    fn admit(&self, invocation: Invocation, reply: Reply) -> Result<(PoolId, bool), Answer> {
         let mut state = self.lock();
         let Some(id) = state.index.get(&invocation.function).copied() else {
             return Err(Answer::refusal(Outcome::UnknownFunction));

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use app_model::Function;
 use function_supervisor::{Artifact, BuildState, FunctionEntry, Generation};
 use jiff::Timestamp;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::environment_state::{
     Claim, Delivery, Environment, EnvironmentId, ExtensionEvent, InFlight, Lifetimes, Phase,
     Runtime, StopReason,
 };
+use super::reply::Reply;
 use super::{Answer, BuildNote};
 use crate::extensions_api;
 use crate::invocation::{Invocation, RequestId};
@@ -24,7 +24,7 @@ use crate::sandbox::Sandbox;
 /// An invocation that waits for an environment.
 pub(crate) struct Pending {
     pub(crate) invocation: Invocation,
-    pub(crate) reply: oneshot::Sender<Answer>,
+    pub(crate) reply: Reply,
     pub(crate) expires: Instant,
 }
 

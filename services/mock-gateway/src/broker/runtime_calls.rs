@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use socket2::Socket;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::environment_state::{
@@ -146,6 +146,39 @@ impl Broker {
             let expires = Instant::now() + LONGEST_WAIT;
             pool.take_back(key.id, delivery, expires, next_id, decisions);
         });
+    }
+
+    /// The runtime begins to stream its answer: where to, if the caller takes it so. None
+    /// also for what is no answer to its invocation; completing it says why.
+    pub(crate) fn begin_stream(
+        &self,
+        key: EnvironmentKey,
+        request_id: &str,
+        nonce: Option<&str>,
+        content_type: Option<String>,
+    ) -> Option<mpsc::Sender<Bytes>> {
+        let begun = self.with_pool(key.pool, |pool, _, _| {
+            let build = pool.build_note();
+            let environment = pool.environment(key.id)?;
+            let served_by = Some(environment.generation());
+            let Phase::Busy(in_flight) = &mut environment.phase else {
+                return None;
+            };
+            let is_its_own = request_id.parse() == Ok(in_flight.request_id)
+                && nonce.is_none_or(|nonce| is_same(nonce, in_flight.nonce));
+            if !is_its_own {
+                return None;
+            }
+            in_flight
+                .reply
+                .begin_stream(content_type, |outcome| Answer {
+                    outcome,
+                    served_by,
+                    build,
+                    log_tail: None,
+                })
+        });
+        begun.flatten()
     }
 
     /// The runtime answers its invocation.

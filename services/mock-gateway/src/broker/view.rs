@@ -121,7 +121,7 @@ impl Weigh for InvocationRecord {
 
 fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Response(_) => "succeeded",
+        Outcome::Response(_) | Outcome::Streaming(_) | Outcome::Streamed { .. } => "succeeded",
         Outcome::FunctionError(_) => "function-error",
         Outcome::TimedOut { .. } => "timed-out",
         Outcome::Crashed(_) => "crashed",
@@ -243,6 +243,7 @@ impl Broker {
         };
         let response_bytes = match &finished.outcome {
             Outcome::Response(response) => response.body.len(),
+            Outcome::Streamed { bytes } => *bytes,
             _ => 0,
         };
         self.shared.journal.append(InvocationRecord {

@@ -21,15 +21,33 @@ pub(crate) struct StreamError {
 /// All frames of an answer. `log` is the log's tail, base64.
 pub(crate) fn frames(payload: &Bytes, error: Option<&StreamError>, log: Option<&str>) -> Vec<u8> {
     let mut frames = Vec::with_capacity(payload.len() + 512);
+    write_payload(payload, &mut frames);
+    write_end(error, log, &mut frames);
+    frames
+}
+
+/// The frames of a piece of an answer.
+pub(crate) fn piece(payload: &Bytes) -> Bytes {
+    let mut frames = Vec::with_capacity(payload.len() + 256);
+    write_payload(payload, &mut frames);
+    Bytes::from(frames)
+}
+
+/// The last frame: how it ended.
+pub(crate) fn end(error: Option<&StreamError>, log: Option<&str>) -> Bytes {
+    let mut frames = Vec::with_capacity(256);
+    write_end(error, log, &mut frames);
+    Bytes::from(frames)
+}
+
+fn write_payload(payload: &Bytes, frames: &mut Vec<u8>) {
     for chunk in payload.chunks(CHUNK_BYTES) {
         let chunk = payload.slice_ref(chunk);
-        write(
-            &mut frames,
-            "PayloadChunk",
-            "application/octet-stream",
-            chunk,
-        );
+        write(frames, "PayloadChunk", "application/octet-stream", chunk);
     }
+}
+
+fn write_end(error: Option<&StreamError>, log: Option<&str>, frames: &mut Vec<u8>) {
     let mut complete = serde_json::Map::new();
     if let Some(error) = error {
         complete.insert("ErrorCode".to_owned(), json!(error.code));
@@ -40,12 +58,11 @@ pub(crate) fn frames(payload: &Bytes, error: Option<&StreamError>, log: Option<&
     }
     let complete = Value::Object(complete).to_string();
     write(
-        &mut frames,
+        frames,
         "InvokeComplete",
         "application/json",
         complete.into(),
     );
-    frames
 }
 
 fn write(frames: &mut Vec<u8>, event: &'static str, kind: &'static str, payload: Bytes) {

@@ -21,6 +21,7 @@ use super::target::Target;
 use crate::asynchronous::NotAccepted;
 use crate::broker::Answer;
 use crate::invocation::{Invocation, RequestId, TraceId};
+use crate::live_body::{Framing, LiveBody};
 use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
 use crate::routes::{Hungup, mark, read_body};
 use crate::server::Gateway;
@@ -140,23 +141,53 @@ pub(crate) async fn invoke_with_response_stream(
         if kind == Kind::DryRun {
             return Ok(status_only(StatusCode::NO_CONTENT));
         }
-        let answer = gateway.broker.invoke(call, PATIENCE).await;
+        let answer = gateway.broker.invoke_streaming(call, PATIENCE).await;
+        let written = match &answer.outcome {
+            Outcome::Streaming(stream) => stream.take(),
+            _ => None,
+        };
+        if let Some(pieces) = written {
+            let framing = Framing::Framed {
+                piece: event_stream::piece,
+                end: Box::new(move |answer| end_of_stream(answer, request_id)),
+            };
+            let body = LiveBody::body(Bytes::new(), pieces, framing);
+            return Ok(framed(Response::new(body), &answer));
+        }
         let (payload, error) = match body_of(&gateway, &target, &answer, request_id)? {
             Told::Answered(body) => (body, None),
             Told::Failed(body) => (Bytes::new(), Some(stream_error(&body))),
         };
         let log = answer.log_tail.as_ref().map(|tail| BASE64.encode(tail));
         let frames = event_stream::frames(&payload, error.as_ref(), log.as_deref());
-        let mut response = Response::new(Body::from(frames));
-        let headers = response.headers_mut();
-        let kind = HeaderValue::from_static(event_stream::CONTENT_TYPE);
-        headers.insert(CONTENT_TYPE, kind);
-        executed(&mut response);
-        mark(&mut response, &answer);
-        Ok(response)
+        Ok(framed(Response::new(Body::from(frames)), &answer))
     };
     let response = call.await.unwrap_or_else(Refusal::into_response);
     identified(response, request_id)
+}
+
+fn framed(mut response: Response, answer: &Answer) -> Response {
+    let kind = HeaderValue::from_static(event_stream::CONTENT_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    executed(&mut response);
+    mark(&mut response, answer);
+    response
+}
+
+/// The last frame of an answer that was passed on while it was written.
+fn end_of_stream(answer: &Answer, request_id: RequestId) -> Bytes {
+    let error = match &answer.outcome {
+        Outcome::Streamed { .. } => None,
+        failure => Some(match failure.error_body(request_id) {
+            Some(body) => stream_error(&body),
+            None => StreamError {
+                code: "ServiceException".to_owned(),
+                details: failure.explanation(request_id).unwrap_or_default(),
+            },
+        }),
+    };
+    let log = answer.log_tail.as_ref().map(|tail| BASE64.encode(tail));
+    event_stream::end(error.as_ref(), log.as_deref())
 }
 
 /// What a caller is told of an invocation that a function had.
@@ -295,6 +326,9 @@ fn body_of(
 ) -> Result<Told, Refusal> {
     Err(match &answer.outcome {
         Outcome::Response(response) => return Ok(Told::Answered(response.body.clone())),
+        Outcome::Streaming(_) | Outcome::Streamed { .. } => {
+            Refusal::of_service(StatusCode::INTERNAL_SERVER_ERROR, "the stream is gone")
+        }
         Outcome::Throttled => {
             let reserved = gateway.events.options(&target.name).reserved_concurrency;
             Refusal::throttled(if reserved.is_some() {

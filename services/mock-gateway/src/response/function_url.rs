@@ -40,9 +40,7 @@ pub fn function_url(
 }
 
 fn read(function: &FunctionResponse) -> Result<Response<Bytes>, Malformed> {
-    let content_type = function.content_type.as_deref().unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case(HTTP_INTEGRATION) {
+    if has_prelude(function.content_type.as_deref()) {
         streamed(&function.body)
     } else if function.streaming {
         let mut answer = Answer::new(Reserved::Remapped);
@@ -51,6 +49,48 @@ fn read(function: &FunctionResponse) -> Result<Response<Bytes>, Malformed> {
     } else {
         format_2(&function.body, Reserved::Remapped, "application/json")
     }
+}
+
+/// The head of an answer that is still being written: from its prelude, if it has one. The
+/// error is the whole answer.
+///
+/// # Errors
+/// What a caller gets whose function wrote a prelude that is none.
+pub(crate) fn stream_head(
+    prelude: Option<&Bytes>,
+    context: &EventContext,
+) -> Result<Response<Bytes>, Box<Response<Bytes>>> {
+    let head = match prelude {
+        Some(prelude) => read_prelude(prelude),
+        None => Ok(Answer::new(Reserved::Remapped)),
+    };
+    let identified = |mut response: Response<Bytes>| {
+        set(response.headers_mut(), REQUEST_ID, &context.request_id);
+        set(response.headers_mut(), TRACE_ID, &context.trace_id);
+        response
+    };
+    match head {
+        Ok(answer) => Ok(identified(answer.finish("application/octet-stream"))),
+        Err(malformed) => Err(Box::new(identified(because(
+            internal_server_error(),
+            &malformed,
+        )))),
+    }
+}
+
+/// Whether what is posted with this content type begins with a prelude.
+pub(crate) fn has_prelude(content_type: Option<&str>) -> bool {
+    let essence = content_type.unwrap_or_default().split(';').next();
+    essence
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case(HTTP_INTEGRATION)
+}
+
+/// Where a prelude ends and where the payload begins.
+pub(crate) fn prelude_end(written: &[u8]) -> Option<(usize, usize)> {
+    let end = memchr::memmem::find(written, &PRELUDE_END)?;
+    Some((end, end + PRELUDE_END.len()))
 }
 
 /// What a stream begins with.
@@ -68,11 +108,13 @@ struct Prelude<'a> {
 
 /// A JSON prelude, eight NUL bytes, the payload.
 fn streamed(source: &Bytes) -> Result<Response<Bytes>, Malformed> {
-    let end = source
-        .windows(PRELUDE_END.len())
-        .position(|window| window == PRELUDE_END)
-        .ok_or(Malformed::NoPrelude)?;
-    let json = &source[..end];
+    let (end, payload) = prelude_end(source).ok_or(Malformed::NoPrelude)?;
+    let mut answer = read_prelude(&source.slice(..end))?;
+    answer.raw_body(source.slice(payload..));
+    Ok(answer.finish("application/octet-stream"))
+}
+
+fn read_prelude(json: &Bytes) -> Result<Answer, Malformed> {
     if let Some(malformed) = not_an_object(json) {
         return Err(malformed);
     }
@@ -81,13 +123,14 @@ fn streamed(source: &Bytes) -> Result<Response<Bytes>, Malformed> {
     answer.status(&prelude.status_code)?;
     answer.multi_value_headers(&prelude.headers)?;
     answer.cookies(&prelude.cookies.0)?;
-    answer.raw_body(source.slice(end + PRELUDE_END.len()..));
-    Ok(answer.finish("application/octet-stream"))
+    Ok(answer)
 }
 
 fn failed(outcome: &Outcome) -> Response<Bytes> {
     match outcome {
         Outcome::Response(_)
+        | Outcome::Streaming(_)
+        | Outcome::Streamed { .. }
         | Outcome::FunctionError(_)
         | Outcome::TimedOut { .. }
         | Outcome::Crashed(_)

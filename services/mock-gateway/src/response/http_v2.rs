@@ -142,6 +142,8 @@ fn field<'a, T: Deserialize<'a> + Default>(
 fn failed(outcome: &Outcome, request: &GatewayRequest) -> Response<Bytes> {
     match outcome {
         Outcome::Response(_)
+        | Outcome::Streaming(_)
+        | Outcome::Streamed { .. }
         | Outcome::FunctionError(_)
         | Outcome::TimedOut { .. }
         | Outcome::Crashed(_)

@@ -97,6 +97,8 @@ fn read(function: &FunctionResponse, multi: bool) -> Result<Response<Bytes>, Mal
 fn failed(outcome: &Outcome) -> Response<Bytes> {
     match outcome {
         Outcome::Response(_)
+        | Outcome::Streaming(_)
+        | Outcome::Streamed { .. }
         | Outcome::FunctionError(_)
         | Outcome::TimedOut { .. }
         | Outcome::Crashed(_)

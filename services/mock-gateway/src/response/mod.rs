@@ -15,6 +15,7 @@ mod refusal;
 mod rest_v1;
 
 pub use function_url::function_url;
+pub(crate) use function_url::{has_prelude, prelude_end, stream_head};
 pub use http_v1::http_v1;
 pub use http_v2::http_v2;
 pub use load_balancer::load_balancer;

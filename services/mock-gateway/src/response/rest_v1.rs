@@ -94,6 +94,8 @@ fn read_object(
 fn failed(outcome: &Outcome, request: &GatewayRequest) -> Response<Bytes> {
     match outcome {
         Outcome::Response(_)
+        | Outcome::Streaming(_)
+        | Outcome::Streamed { .. }
         | Outcome::FunctionError(_)
         | Outcome::TimedOut { .. }
         | Outcome::Crashed(_)

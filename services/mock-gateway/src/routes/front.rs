@@ -19,7 +19,7 @@ use http::{StatusCode, header};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Hungup, MAX_REQUEST_BYTES, cors, hint, mark, read_body, unknown_function};
+use super::{Hungup, MAX_REQUEST_BYTES, cors, hint, mark, read_body, streamed, unknown_function};
 use crate::access::Entry;
 use crate::broker::Answer;
 use crate::event::{self, Caller, EventContext, GatewayRequest, TargetGroup};
@@ -346,8 +346,18 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
             client_context: None,
             wants_log_tail: false,
         };
-        gateway.broker.invoke(invocation, patience).await
+        match target.front {
+            Front::FunctionUrl => gateway.broker.invoke_streaming(invocation, patience).await,
+            Front::Rest | Front::Http(_) | Front::LoadBalancer(_) => {
+                gateway.broker.invoke(invocation, patience).await
+            }
+        }
     };
+    if let Outcome::Streaming(stream) = &answer.outcome {
+        let mut response = streamed::answer(stream, &request, &context).await;
+        mark(&mut response, &answer);
+        return response;
+    }
     let mut response = put_together(&target.front, &answer.outcome, &request, &context);
     mark(&mut response, &answer);
     if matches!(answer.outcome, Outcome::UnknownFunction) {

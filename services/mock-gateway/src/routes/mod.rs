@@ -4,6 +4,7 @@
 pub(crate) mod control;
 mod cors;
 pub(crate) mod front;
+mod streamed;
 #[cfg(test)]
 mod tests;
 
