@@ -131,3 +131,30 @@ fn page(status: StatusCode, title: &str) -> Response<Bytes> {
     headers.insert(header::SERVER, HeaderValue::from_static("awselb/2.0"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_description_is_the_reason_phrase() {
+        for (description, reason) in [
+            (r#""200 Fine""#, Some("Fine")),
+            (r#""404 Not Here""#, Some("Not Here")),
+            (r#""Fine""#, Some("Fine")),
+            (r#""200 a\nb""#, None),
+            ("null", None),
+        ] {
+            let answer = format!(r#"{{"statusCode":200,"statusDescription":{description}}}"#);
+            let function = FunctionResponse {
+                body: Bytes::from(answer),
+                content_type: None,
+                streaming: false,
+            };
+            let response = read(&function, false).unwrap();
+            let found = response.extensions().get::<ReasonPhrase>();
+            let found = found.map(|reason| std::str::from_utf8(reason.as_bytes()).unwrap());
+            assert_eq!(found, reason, "{description}");
+        }
+    }
+}
