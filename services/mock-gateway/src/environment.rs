@@ -196,6 +196,9 @@ impl Running {
         if matches!(self.stop, Stop::No) && work.freeze != self.is_frozen {
             self.freeze(work.freeze);
         }
+        if work.crash {
+            self.process.kill();
+        }
         if let (Some(reason), Stop::No) = (work.stop, self.stop) {
             self.begin_stop(reason);
         }

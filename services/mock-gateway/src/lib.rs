@@ -13,6 +13,7 @@ mod environment;
 mod environment_variables;
 pub mod event;
 mod extensions_api;
+mod faults;
 mod host_aliases;
 mod invocation;
 mod lambda_api;

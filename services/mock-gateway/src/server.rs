@@ -17,6 +17,7 @@ use crate::access::Access;
 use crate::asynchronous::{Events, StoreError};
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::faults;
 use crate::lambda_api;
 use crate::process::Launcher;
 use crate::routes::{control, front};
@@ -63,6 +64,12 @@ pub fn router(gateway: Gateway) -> Router {
         .route("/_longshore/environments", get(control::environments))
         .route("/_longshore/invocations", get(control::invocations))
         .route("/_longshore/events", get(control::events))
+        .route(
+            "/_longshore/faults",
+            get(faults::routes::get)
+                .put(faults::routes::put)
+                .delete(faults::routes::delete),
+        )
         .fallback(front::routed)
         .merge(control_routes("mock-gateway"))
         // The routes have limits of their own, AWS's.

@@ -230,6 +230,10 @@ pub(crate) struct Environment {
     pub(crate) finished: Vec<Finished>,
     /// Initialisations that came to nothing, and were not logged yet.
     pub(crate) init_reports: Vec<InitReport>,
+    /// An invocation in the middle of which the process is killed, and when.
+    pub(crate) doom: Option<(RequestId, Instant)>,
+    /// Let go once it has nothing to do.
+    pub(crate) retires: bool,
 }
 
 impl Environment {
@@ -252,6 +256,8 @@ impl Environment {
             init: None,
             finished: Vec::new(),
             init_reports: Vec::new(),
+            doom: None,
+            retires: false,
         }
     }
 

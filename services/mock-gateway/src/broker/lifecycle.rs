@@ -77,7 +77,9 @@ impl Pool {
         }
         let superseded = serving.max(self.serving_generation());
         if let Some(environment) = self.environment(id)
-            && (removed || superseded.is_some_and(|newest| environment.generation() < newest))
+            && (removed
+                || environment.retires
+                || superseded.is_some_and(|newest| environment.generation() < newest))
         {
             environment.stop(StopReason::Spindown);
         }

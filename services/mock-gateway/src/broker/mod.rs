@@ -7,6 +7,7 @@
 
 mod environment_state;
 mod lifecycle;
+mod mishaps;
 mod pool;
 mod reply;
 mod runtime_calls;
@@ -36,6 +37,7 @@ pub use view::{BuildView, EnvironmentView, FunctionView, InvocationRecord};
 
 use crate::config::{Config, StartPolicy};
 use crate::environment;
+use crate::faults::Faults;
 use crate::invocation::Invocation;
 use crate::logs;
 use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
@@ -116,6 +118,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) launcher: Arc<dyn Launcher>,
     pub(crate) journal: Journal<InvocationRecord>,
+    /// What is to go wrong.
+    pub(crate) faults: Faults,
     /// Every environment's task, and short timers; awaited by [`Broker::stop`].
     tasks: TaskTracker,
     /// No further work is taken.
@@ -164,6 +168,7 @@ impl Broker {
                 config,
                 launcher,
                 journal,
+                faults: Faults::default(),
                 tasks: TaskTracker::new(),
                 closing: CancellationToken::new(),
                 stopping: CancellationToken::new(),

@@ -66,6 +66,8 @@ pub(crate) struct Pool {
     pub(crate) removed: bool,
     /// A second look is due already.
     pub(crate) looking_again: bool,
+    /// Invocations whose process is to be killed, and how long after it was given them.
+    pub(crate) doomed: Vec<(RequestId, Duration)>,
     /// As functions are called by.
     pub(crate) arn: Arc<str>,
 }
@@ -92,6 +94,7 @@ impl Pool {
             reserved: None,
             removed: false,
             looking_again: false,
+            doomed: Vec::new(),
             arn,
         }
     }
@@ -190,6 +193,11 @@ impl Pool {
             let request_id = claim.pending.invocation.request_id;
             match give(environment, claim, arn, freeze) {
                 Ok(()) => {
+                    if let Some(at) = self.doomed.iter().position(|(id, _)| *id == request_id) {
+                        let (_, after) = self.doomed.swap_remove(at);
+                        environment.doom = Some((request_id, now + after));
+                        environment.wake.notify_one();
+                    }
                     decisions
                         .handed_over
                         .push((request_id, environment.artifact.clone()));

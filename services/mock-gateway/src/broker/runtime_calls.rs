@@ -75,6 +75,8 @@ pub(crate) struct Work {
     pub(crate) freeze: bool,
     /// Stop the process.
     pub(crate) stop: Option<StopReason>,
+    /// Kill the process, in the middle of what it does.
+    pub(crate) crash: bool,
     /// Come back by then.
     pub(crate) deadline: Option<Instant>,
 }
@@ -342,8 +344,14 @@ impl Broker {
             let lifetimes = pool.lifetimes;
             let environment = pool.environment(key.id)?;
             let deadline = environment.next_look(now, lifetimes);
+            let crash = environment.is_to_crash(now);
+            let deadline = match environment.doom {
+                Some((_, at)) => Some(deadline.map_or(at, |deadline| deadline.min(at))),
+                None => deadline,
+            };
             environment.timer = deadline;
             Some(Work {
+                crash,
                 finished: std::mem::take(&mut environment.finished),
                 init_reports: std::mem::take(&mut environment.init_reports),
                 freeze: lifetimes.freeze && matches!(environment.phase, Phase::Idle),

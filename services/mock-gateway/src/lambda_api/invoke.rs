@@ -20,6 +20,7 @@ use super::refusal::Refusal;
 use super::target::Target;
 use crate::asynchronous::NotAccepted;
 use crate::broker::Answer;
+use crate::faults::{Injected, Speaker, Taken};
 use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::live_body::{Framing, LiveBody};
 use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
@@ -86,15 +87,27 @@ pub(crate) async fn invoke(
         match kind {
             Kind::DryRun => call.map(|_| status_only(StatusCode::NO_CONTENT)),
             Kind::Event => {
-                accept(&gateway, call?).await?;
-                Ok(status_only(StatusCode::ACCEPTED))
+                let (call, injected) = (call?, injected(&gateway, &target, &headers)?);
+                if let Some(refused) = refused(&injected) {
+                    return Ok(refused);
+                }
+                accept(&gateway, call, &injected).await
             }
             Kind::RequestResponse => {
-                let answer = gateway.broker.invoke(call?, PATIENCE).await;
-                Ok(match body_of(&gateway, &target, &answer, request_id)? {
+                let (call, injected) = (call?, injected(&gateway, &target, &headers)?);
+                if let Some(refused) = refused(&injected) {
+                    return Ok(refused);
+                }
+                let broker = &gateway.broker;
+                let answer = broker
+                    .invoke_with(call, PATIENCE, &injected, Taken::Whole)
+                    .await;
+                let mut response = match body_of(&gateway, &target, &answer, request_id)? {
                     Told::Answered(body) => answered(body, None, &answer),
                     Told::Failed(body) => answered(body, Some("Unhandled"), &answer),
-                })
+                };
+                injected.mark(&mut response);
+                Ok(response)
             }
         }
     };
@@ -113,8 +126,11 @@ pub(crate) async fn invoke_async(
         let (headers, body) = take_apart(request).await?;
         let target = existing(&gateway, &name, None)?;
         let call = prepare(&target, Kind::Event, &headers, body, request_id)?;
-        accept(&gateway, call).await?;
-        Ok(status_only(StatusCode::ACCEPTED))
+        let injected = injected(&gateway, &target, &headers)?;
+        if let Some(refused) = refused(&injected) {
+            return Ok(refused);
+        }
+        accept(&gateway, call, &injected).await
     };
     let response = call.await.unwrap_or_else(Refusal::into_response);
     identified(response, request_id)
@@ -141,7 +157,14 @@ pub(crate) async fn invoke_with_response_stream(
         if kind == Kind::DryRun {
             return Ok(status_only(StatusCode::NO_CONTENT));
         }
-        let answer = gateway.broker.invoke_streaming(call, PATIENCE).await;
+        let injected = injected(&gateway, &target, &headers)?;
+        if let Some(refused) = refused(&injected) {
+            return Ok(refused);
+        }
+        let broker = &gateway.broker;
+        let answer = broker
+            .invoke_with(call, PATIENCE, &injected, Taken::AsWritten)
+            .await;
         let written = match &answer.outcome {
             Outcome::Streaming(stream) => stream.take(),
             _ => None,
@@ -152,7 +175,9 @@ pub(crate) async fn invoke_with_response_stream(
                 end: Box::new(move |answer| end_of_stream(answer, request_id)),
             };
             let body = LiveBody::body(Bytes::new(), pieces, framing);
-            return Ok(framed(Response::new(body), &answer));
+            let mut response = framed(Response::new(body), &answer);
+            injected.mark(&mut response);
+            return Ok(response);
         }
         let (payload, error) = match body_of(&gateway, &target, &answer, request_id)? {
             Told::Answered(body) => (body, None),
@@ -160,7 +185,9 @@ pub(crate) async fn invoke_with_response_stream(
         };
         let log = answer.log_tail.as_ref().map(|tail| BASE64.encode(tail));
         let frames = event_stream::frames(&payload, error.as_ref(), log.as_deref());
-        Ok(framed(Response::new(Body::from(frames)), &answer))
+        let mut response = framed(Response::new(Body::from(frames)), &answer);
+        injected.mark(&mut response);
+        Ok(response)
     };
     let response = call.await.unwrap_or_else(Refusal::into_response);
     identified(response, request_id)
@@ -307,8 +334,35 @@ fn client_context(encoded: &str) -> Result<String, Refusal> {
     Ok(ascii)
 }
 
+/// What is to go wrong with a call.
+fn injected(gateway: &Gateway, target: &Target, headers: &HeaderMap) -> Result<Injected, Refusal> {
+    let injected = gateway.broker.shared.faults.of(headers, &target.name);
+    injected.map_err(|invalid| Refusal::bad_header(invalid.to_string()))
+}
+
+/// The answer to a call that no function is to hear of.
+fn refused(injected: &Injected) -> Option<Response> {
+    let mut response = injected.refused()?.answer(Speaker::Lambda);
+    injected.mark(&mut response);
+    Some(response)
+}
+
 /// Once this returns, the event outlives the process.
-async fn accept(gateway: &Gateway, invocation: Invocation) -> Result<(), Refusal> {
+async fn accept(
+    gateway: &Gateway,
+    invocation: Invocation,
+    injected: &Injected,
+) -> Result<Response, Refusal> {
+    if injected.duplicates() {
+        write_down(gateway, invocation.clone()).await?;
+    }
+    write_down(gateway, invocation).await?;
+    let mut response = status_only(StatusCode::ACCEPTED);
+    injected.mark(&mut response);
+    Ok(response)
+}
+
+async fn write_down(gateway: &Gateway, invocation: Invocation) -> Result<(), Refusal> {
     let accepted = gateway.events.accept(invocation).await;
     accepted.map_err(|error| match error {
         NotAccepted::Full => Refusal::throttled("ConcurrentInvocationLimitExceeded"),

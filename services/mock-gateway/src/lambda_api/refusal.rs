@@ -82,6 +82,15 @@ impl Refusal {
         )
     }
 
+    /// A request that asks for what there is not.
+    pub(crate) fn bad_header(message: impl AsRef<str>) -> Self {
+        Self::of_user(
+            StatusCode::BAD_REQUEST,
+            "InvalidRequestContentException",
+            message,
+        )
+    }
+
     /// `reason` is one of the API's: whose limit was reached.
     pub(crate) fn throttled(reason: &str) -> Self {
         Self {

@@ -11,18 +11,20 @@ use std::time::Duration;
 use app_model::{Api, Cors, FunctionName, PayloadFormat, Route, RouteOptions, RouterKind};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::{StatusCode, header};
 use jiff::Timestamp;
+use service_runtime::Problem;
 use uuid::Uuid;
 
 use super::{Hungup, MAX_REQUEST_BYTES, cors, hint, mark, read_body, streamed, unknown_function};
 use crate::access::Entry;
 use crate::broker::Answer;
 use crate::event::{self, Caller, EventContext, GatewayRequest, TargetGroup};
+use crate::faults::{Speaker, Taken};
 use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::outcome::Outcome;
 use crate::response;
@@ -45,6 +47,18 @@ enum Front {
     Http(PayloadFormat),
     FunctionUrl,
     LoadBalancer(TargetGroup),
+}
+
+impl Front {
+    /// Whose words it uses.
+    fn speaker(&self) -> Speaker {
+        match self {
+            Self::Rest => Speaker::Rest,
+            Self::Http(_) => Speaker::Http,
+            Self::FunctionUrl => Speaker::FunctionUrl,
+            Self::LoadBalancer(_) => Speaker::LoadBalancer,
+        }
+    }
 }
 
 /// Where a request goes.
@@ -287,6 +301,20 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
         hint(&mut response, &text);
         return response;
     };
+    let injected = match gateway
+        .broker
+        .shared
+        .faults
+        .of(request.headers(), &function)
+    {
+        Ok(injected) => injected,
+        Err(invalid) => return Problem::bad_request(invalid.to_string()).into_response(),
+    };
+    if let Some(refused) = injected.refused() {
+        let mut response = refused.answer(target.front.speaker());
+        injected.mark(&mut response);
+        return response;
+    }
     let request_id = RequestId::random();
     let Ok((request, mut context, trace_id)) =
         take_apart(gateway, &target, request, request_id).await
@@ -346,20 +374,24 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
             client_context: None,
             wants_log_tail: false,
         };
-        match target.front {
-            Front::FunctionUrl => gateway.broker.invoke_streaming(invocation, patience).await,
-            Front::Rest | Front::Http(_) | Front::LoadBalancer(_) => {
-                gateway.broker.invoke(invocation, patience).await
-            }
-        }
+        let taken = match target.front {
+            Front::FunctionUrl => Taken::AsWritten,
+            Front::Rest | Front::Http(_) | Front::LoadBalancer(_) => Taken::Whole,
+        };
+        gateway
+            .broker
+            .invoke_with(invocation, patience, &injected, taken)
+            .await
     };
     if let Outcome::Streaming(stream) = &answer.outcome {
         let mut response = streamed::answer(stream, &request, &context).await;
         mark(&mut response, &answer);
+        injected.mark(&mut response);
         return response;
     }
     let mut response = put_together(&target.front, &answer.outcome, &request, &context);
     mark(&mut response, &answer);
+    injected.mark(&mut response);
     if matches!(answer.outcome, Outcome::UnknownFunction) {
         hint(
             &mut response,

@@ -1,0 +1,174 @@
+//! The document describes this service as it is: every operation it lists is answered.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use app_model::{CommandSource, Function, FunctionName, FunctionSettings, FunctionSource};
+use axum::Router;
+use axum::body::Body;
+use function_supervisor::{Artifact, BuildState, FunctionEntry, FunctionTable};
+use http::{Method, Request, StatusCode};
+use mock_gateway::{
+    Broker, Config, Events, Gateway, Launcher, Pace, RunningProcess, StartPolicy, router,
+};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+const SERVICE: &str = "mock-gateway";
+
+/// Starts nothing: the function here does not build.
+struct Idle;
+
+impl Launcher for Idle {
+    fn launch(
+        &self,
+        _: Arc<Artifact>,
+        _: Vec<(String, String)>,
+    ) -> Result<Box<dyn RunningProcess>, String> {
+        Err("nothing is started here".to_owned())
+    }
+
+    fn request_build(&self, _: &FunctionName) {}
+}
+
+fn config(events_dir: PathBuf) -> Config {
+    Config {
+        account_id: "000000000000".to_owned(),
+        region: "us-east-1".to_owned(),
+        function_env: Vec::new(),
+        host_aliases: Vec::new(),
+        start: StartPolicy::Lazy,
+        max_environments: 4,
+        max_waiting: 1_000,
+        build_wait: Duration::from_secs(10),
+        rest_integration_timeout: Duration::from_secs(29),
+        http_integration_timeout: Duration::from_secs(30),
+        drain: Duration::from_secs(10),
+        events_dir,
+        pace: Pace::AWS,
+        aws_endpoint: None,
+        init_timeout: Duration::from_secs(10),
+        idle_timeout: None,
+        freeze: false,
+        journal_entries: 100,
+    }
+}
+
+/// A function that the examples name. Its build has failed, so that an invocation ends at
+/// once.
+fn table() -> FunctionTable {
+    let function = Function {
+        name: "demo".parse().unwrap(),
+        source: FunctionSource::Command(CommandSource {
+            argv: vec!["none".to_owned()],
+            cwd: PathBuf::from("/"),
+            watch: Vec::new(),
+        }),
+        settings: FunctionSettings {
+            memory_mb: 128,
+            timeout: Duration::from_secs(3),
+            env: std::collections::BTreeMap::new(),
+            handler: "bootstrap".to_owned(),
+        },
+    };
+    let mut table = FunctionTable::default();
+    let entry = FunctionEntry {
+        build: BuildState::Failed {
+            diagnostics: "error: no".into(),
+            at: SystemTime::now(),
+        },
+        artifact: None,
+        function: function.clone(),
+    };
+    table.functions.insert(function.name, entry);
+    table
+}
+
+async fn send(router: &Router, method: &str, path: &str, body: &Value) -> (StatusCode, String) {
+    let body = if body.is_null() {
+        Body::empty()
+    } else {
+        Body::from(body.to_string())
+    };
+    let request = Request::builder()
+        .method(method.to_uppercase().parse::<Method>().unwrap())
+        .uri(path)
+        .header("content-type", "application/json")
+        .body(body)
+        .unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await;
+    (status, String::from_utf8_lossy(&body.unwrap()).into_owned())
+}
+
+/// The path with the examples of its parameters filled in.
+fn fill(path: &str, operation: &Value) -> String {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    parameters
+        .filter(|parameter| parameter["in"] == "path")
+        .fold(path.to_owned(), |path, parameter| {
+            let name = parameter["name"].as_str().unwrap();
+            let example = parameter["example"].to_string();
+            path.replace(&format!("{{{name}}}"), example.trim_matches('"'))
+        })
+}
+
+/// This service's operations: what sets something before what shows it, and what clears it
+/// last.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut operations = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let tags = operation["tags"].as_array().into_iter().flatten();
+            if tags.into_iter().any(|tag| tag == SERVICE) {
+                operations.push((method.clone(), path.clone(), operation.clone()));
+            }
+        }
+    }
+    operations.sort_by_key(|(method, path, _)| {
+        let order = match method.as_str() {
+            "put" => 0,
+            "delete" => 2,
+            _ => 1,
+        };
+        (order, path.clone())
+    });
+    operations
+}
+
+#[tokio::test]
+async fn every_operation_of_this_service_is_routed() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::new(config(folder.path().to_owned()), Arc::new(Idle));
+    let table = table();
+    broker.take_in(&table);
+    let (_, functions) = watch::channel(Arc::new(table));
+    let mut tasks = JoinSet::new();
+    let events = Events::open(broker.clone(), folder.path(), &mut tasks).await;
+    let router = router(Gateway {
+        broker,
+        functions,
+        events: events.unwrap(),
+        access: Arc::default(),
+    });
+    let document: Value = serde_json::from_str(service_runtime::OPENAPI).unwrap();
+    let operations = operations(&document);
+    for (method, path, operation) in &operations {
+        let body = &operation["requestBody"]["content"]["application/json"]["example"];
+        let (status, text) = send(&router, method, &fill(path, operation), body).await;
+        assert!(
+            status.is_success(),
+            "{method} {path} was answered {status}: {text}"
+        );
+    }
+    let tried = operations.len();
+    assert!(tried >= 26, "only {tried} operations are described");
+}
