@@ -10,6 +10,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use testcontainers::bollard::models::{HostConfig, PortBinding};
 use testcontainers::core::{ContainerPort, Healthcheck, IntoContainerPort, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, Image, ImageExt};
@@ -268,10 +269,24 @@ fn functions(variables: &[(&str, &str)]) -> Result<PathBuf> {
     Ok(workspace)
 }
 
-/// What all containers have in common.
-fn request(image: GenericImage, name: &str) -> ContainerRequest<GenericImage> {
+/// What all containers have in common: this machine alone reaches their ports.
+fn request(
+    image: GenericImage,
+    port: Option<ContainerPort>,
+    name: &str,
+) -> ContainerRequest<GenericImage> {
     let run = engine::run();
+    let published = move |host: &mut HostConfig| {
+        let anywhere_here = PortBinding {
+            host_ip: Some("127.0.0.1".into()),
+            host_port: Some("0".into()),
+        };
+        host.publish_all_ports = Some(false);
+        let bindings = port.map(|port| (port.to_string(), Some(vec![anywhere_here])));
+        host.port_bindings = Some(bindings.into_iter().collect());
+    };
     image
+        .with_host_config_modifier(published)
         .with_container_name(run.name(name))
         .with_label(engine::LABEL, &run.id)
         .with_startup_timeout(HEALTHY_WITHIN)
@@ -297,7 +312,7 @@ async fn localstack(network: &str, fixtures: &Path) -> Result<Container> {
     let image = GenericImage::new("localstack/localstack", "4.14.0")
         .with_exposed_port(AWS)
         .with_wait_for(WaitFor::healthcheck());
-    let request = request(image, "localstack")
+    let request = request(image, Some(AWS), "localstack")
         .with_health_check(health(&["healthcheck"]))
         .with_mount(read_only(
             &init.join("ready.d"),
@@ -336,7 +351,7 @@ async fn service(
     port: ContainerPort,
     alias: &str,
 ) -> Result<Container> {
-    let request = request(image("longshore", port), name)
+    let request = request(image("longshore", port), Some(port), name)
         .with_cmd([name])
         .with_health_check(health(&["healthcheck", &port.as_u16().to_string()]));
     let request = settings.iter().fold(request, |request, (name, value)| {
@@ -351,7 +366,7 @@ async fn service(
 
 async fn fixtures_sync(network: &str, fixtures: &Path) -> Result<Container> {
     let image = GenericImage::new("longshore", "local");
-    let request = request(image, "fixtures")
+    let request = request(image, None, "fixtures")
         .with_cmd(["sync-fixtures"])
         .with_network(network)
         .with_mount(read_only(fixtures, "/fixtures"))
@@ -362,16 +377,20 @@ async fn fixtures_sync(network: &str, fixtures: &Path) -> Result<Container> {
 
 async fn gateway(network: &str, workspace: &Path) -> Result<Container> {
     let (user, group) = engine::caller(workspace)?;
-    let request = request(image("longshore-gateway", GATEWAY), "gateway")
-        .with_network(network)
-        .with_user(format!("{user}:{group}"))
-        .with_mount(Mount::bind_mount(
-            workspace.display().to_string(),
-            "/workspace",
-        ))
-        .with_health_check(health(&["healthcheck", "5555"]))
-        .with_env_var("LONGSHORE_START", "lazy")
-        .with_env_var("LONGSHORE_AWS_ENDPOINT_URL", "http://fake_s3:4566");
+    let request = request(
+        image("longshore-gateway", GATEWAY),
+        Some(GATEWAY),
+        "gateway",
+    )
+    .with_network(network)
+    .with_user(format!("{user}:{group}"))
+    .with_mount(Mount::bind_mount(
+        workspace.display().to_string(),
+        "/workspace",
+    ))
+    .with_health_check(health(&["healthcheck", "5555"]))
+    .with_env_var("LONGSHORE_START", "lazy")
+    .with_env_var("LONGSHORE_AWS_ENDPOINT_URL", "http://fake_s3:4566");
     request
         .start()
         .await
