@@ -41,18 +41,31 @@ FROM rust AS skeleton
 COPY . /sources
 RUN /sources/docker/skeleton /sources /skeleton
 
-FROM rust AS gateway
-# The registry and the target folder are written by whoever runs the container, and are
-# what the first container's volumes start from: the first build needs no network.
-ENV CARGO_HOME=/cargo LONGSHORE_TARGET_DIR=/target
+# What the handlers need, compiled once until a manifest or Cargo.lock changes; then the
+# handlers themselves. Where the gateway does it: cargo knows packages by their folders.
+FROM rust AS dependencies
+ENV CARGO_HOME=/cargo
 COPY docker/warm /usr/local/bin/
 COPY --from=skeleton /skeleton /workspace
-RUN install -d -m 1777 /cargo /target /state /run/longshore \
-    && warm \
-    && find /workspace -mindepth 1 -delete
-COPY docker/healthcheck /usr/local/bin/
+RUN mkdir /cargo /target && warm skeleton
+
+FROM dependencies AS handlers
+COPY handlers /workspace/handlers
+COPY services/pipeline-contract /workspace/services/pipeline-contract
+COPY docker/keep /usr/local/bin/
+RUN warm && keep
+
+FROM rust AS gateway
+# Written by whoever runs the container. `prepared` fills the first two from /seed, which is
+# small: most of it is links to /warm. So the first build needs no network, and little time.
+RUN install -d -m 1777 /cargo /target /state /run/longshore
+COPY --from=handlers /warm /warm
+COPY --from=handlers /seed /seed
+COPY docker/prepared docker/healthcheck /usr/local/bin/
 COPY --from=longshore /out/longshore /usr/local/bin/
-ENV LONGSHORE_HOST=0.0.0.0 LONGSHORE_WORKSPACE=/workspace LONGSHORE_STATE_DIR=/state HOME=/state
+ENV CARGO_HOME=/cargo LONGSHORE_TARGET_DIR=/target HOME=/state \
+    LONGSHORE_HOST=0.0.0.0 LONGSHORE_WORKSPACE=/workspace LONGSHORE_STATE_DIR=/state
 WORKDIR /workspace
 USER 1000:1000
-ENTRYPOINT ["longshore", "gateway"]
+ENTRYPOINT ["prepared"]
+CMD ["longshore", "gateway"]

@@ -125,7 +125,7 @@ restart-dest: docker ## restart the destination
 
 .PHONY: sh lambda-sh dest-sh
 sh: docker ## a shell in a new container with the toolchain and the workspace
-	$(COMPOSE) run --rm --no-deps --entrypoint bash gateway
+	$(COMPOSE) run --rm --no-deps gateway bash
 lambda-sh: docker ## a shell in the running gateway
 	$(COMPOSE) exec gateway bash
 dest-sh: docker ## a shell in the running destination
