@@ -9,6 +9,8 @@ mod harness;
 #[cfg(test)]
 mod lambda;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod raw;
 #[cfg(test)]
 mod sdk;
