@@ -10,6 +10,7 @@
 //! timeout = 60
 //! env = { MODE = "test" }
 //! handler = "app.handler"
+//! log_format = "json"
 //! ```
 //!
 //! These keys are Longshore's own: one it does not know is a mistake and is reported.
@@ -21,8 +22,16 @@ use crate::section::{Problems, Section};
 use crate::settings::SettingsLayers;
 use crate::{Function, FunctionSource};
 
-const KEYS: [&str; 8] = [
-    "command", "cwd", "watch", "memory", "timeout", "env", "env_file", "handler",
+const KEYS: [&str; 9] = [
+    "command",
+    "cwd",
+    "watch",
+    "memory",
+    "timeout",
+    "env",
+    "env_file",
+    "handler",
+    "log_format",
 ];
 
 /// Reads the declarations of a `metadata.longshore` table; `inputs` collects the files that
@@ -71,6 +80,7 @@ pub(crate) fn declared_commands(
         };
         let mut settings = SettingsLayers::default();
         settings.add_limits(&table, problems);
+        settings.add_log_format(&table, problems);
         settings.add_environment(&table, problems);
         inputs.append(&mut settings.inputs);
         let handler = table.get::<String>("handler", problems);

@@ -95,6 +95,18 @@ pub struct FunctionSettings {
     pub env: BTreeMap<String, String>,
     /// `_HANDLER`; `bootstrap` unless said otherwise.
     pub handler: String,
+    /// How the platform's lines in its log look.
+    pub log_format: LogFormat,
+}
+
+/// How the platform's lines in a function's log look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `START RequestId: …`
+    #[default]
+    Text,
+    /// `{"time":…,"type":"platform.start","record":{…}}`
+    Json,
 }
 
 impl FunctionSettings {

@@ -23,7 +23,7 @@ pub use authorizer::{
 };
 pub use function::{
     CargoTarget, CommandSource, Function, FunctionName, FunctionSettings, FunctionSource,
-    InvalidFunctionName,
+    InvalidFunctionName, LogFormat,
 };
 pub use model::AppModel;
 pub use routes::{DEFAULT_ROUTE, NoRoute, Route, RouteDeclaration, RouteError, RouteTable};

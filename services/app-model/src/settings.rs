@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::FunctionSettings;
 use crate::section::{Problems, Section};
+use crate::{FunctionSettings, LogFormat};
 
 /// Lambda's bounds.
 const MEMORY_MB: std::ops::RangeInclusive<u64> = 128..=10_240;
@@ -24,6 +24,7 @@ pub(crate) struct SettingsLayers {
     memory_mb: Option<u32>,
     timeout: Option<Duration>,
     env: BTreeMap<String, String>,
+    log_format: Option<LogFormat>,
     /// Files that were read on the way.
     pub(crate) inputs: Vec<PathBuf>,
 }
@@ -55,6 +56,7 @@ impl SettingsLayers {
         }
         let deploy = layer.section("deploy", problems);
         self.add_limits(&deploy, problems);
+        self.add_log_format(&deploy, problems);
         self.add_environment(&deploy, problems);
         self.add_environment(&layer.section("watch", problems), problems);
     }
@@ -77,6 +79,21 @@ impl SettingsLayers {
         self.timeout = bounded("timeout", TIMEOUT_SECONDS, "seconds")
             .map(|seconds| Duration::from_secs(seconds.into()))
             .or(self.timeout);
+    }
+
+    /// `log_format`: `text` or `json`, in Lambda's spelling too.
+    pub(crate) fn add_log_format(&mut self, table: &Section<'_>, problems: &mut Problems) {
+        let Some(text) = table.get::<String>("log_format", problems) else {
+            return;
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "text" => self.log_format = Some(LogFormat::Text),
+            "json" => self.log_format = Some(LogFormat::Json),
+            _ => problems.push(table.problem(
+                "log_format",
+                &format!("`{text}` is no format: use `text` or `json`"),
+            )),
+        }
     }
 
     /// `env_file`, then `env` or `env_var`.
@@ -119,6 +136,7 @@ impl SettingsLayers {
             timeout: self.timeout.unwrap_or(FunctionSettings::DEFAULT_TIMEOUT),
             env: self.env,
             handler: handler.to_owned(),
+            log_format: self.log_format.unwrap_or_default(),
         }
     }
 }

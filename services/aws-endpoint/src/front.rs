@@ -1,5 +1,6 @@
 //! The way in: every request that is not for the control API. Finds out for which AWS
-//! service and by whom it was signed, hands S3's to s3s, Lambda's to the gateway and refuses the rest by name.
+//! service and by whom it was signed, hands S3's to s3s, Lambda's and
+//! CloudWatch Logs' to the gateway and refuses the rest by name.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use s3s::service::S3Service;
 use tower::ServiceExt;
 
 use crate::credential::Credential;
-use crate::lambda::{Lambda, is_lambda_path};
+use crate::lambda::{Lambda, is_lambda_path, is_of_logs};
 use crate::unverified;
 
 /// An answer in the form of S3's errors.
@@ -106,6 +107,15 @@ impl Front {
         {
             let request = Request::from_parts(parts, body);
             return Ok(lambda.pass_on(request).await);
+        }
+        if let Some(gateway) = &self.lambda
+            && match service {
+                Some(service) => service == "logs",
+                None => credential.is_none() && is_of_logs(&parts.headers),
+            }
+        {
+            let request = Request::from_parts(parts, body);
+            return Ok(gateway.pass_on_logs(request).await);
         }
         if let Some(service) = service
             && service != "s3"

@@ -1,5 +1,5 @@
-//! Lambda's API, passed on to the gateway: functions live there. So that one endpoint URL
-//! is enough for an SDK.
+//! Lambda's API and the functions' logs, passed on to the gateway: functions live there. So
+//! that one endpoint URL is enough for an SDK.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,10 @@ use url::Url;
 
 /// What all operations on functions have in their path, after the API's version.
 const PLACES: [&str; 2] = ["functions", "account-settings"];
+/// Where the gateway answers for CloudWatch Logs.
+const LOGS_PATH: &str = "/_longshore/cloudwatch-logs";
+/// What names an operation of CloudWatch Logs.
+const TARGET: &str = "x-amz-target";
 /// Every answer of Lambda's API has it.
 const REQUEST_ID: &str = "x-amzn-requestid";
 
@@ -30,12 +34,23 @@ impl Lambda {
         }
     }
 
+    /// A call of CloudWatch Logs: the gateway has the functions' logs.
+    pub(crate) async fn pass_on_logs(&self, request: Request<Body>) -> Response {
+        self.send(request, LOGS_PATH).await
+    }
+
+    /// A call of Lambda.
     pub(crate) async fn pass_on(&self, request: Request<Body>) -> Response {
+        let path = request.uri().path().to_owned();
+        self.send(request, &path).await
+    }
+
+    async fn send(&self, request: Request<Body>, path: &str) -> Response {
         let (parts, body) = request.into_parts();
         let what = format!("{} {}", parts.method, parts.uri.path());
         let mut url = self.gateway.clone();
         // As it came: an ARN's colons stay as they are escaped.
-        url.set_path(parts.uri.path());
+        url.set_path(path);
         url.set_query(parts.uri.query());
         let sent = self
             .http
@@ -86,6 +101,12 @@ pub(crate) fn is_lambda_path(path: &str) -> bool {
     };
     segments.next().is_some_and(is_date)
         && segments.next().is_some_and(|place| PLACES.contains(&place))
+}
+
+/// Whether an unsigned request is for CloudWatch Logs.
+pub(crate) fn is_of_logs(headers: &HeaderMap) -> bool {
+    let target = headers.get(TARGET);
+    target.is_some_and(|target| target.as_bytes().starts_with(b"Logs_20140328."))
 }
 
 /// Without what is between two neighbours only.

@@ -133,6 +133,7 @@ mod tests {
             timeout: FunctionSettings::DEFAULT_TIMEOUT,
             env: std::collections::BTreeMap::new(),
             handler: "bootstrap".into(),
+            log_format: app_model::LogFormat::Text,
         };
         (
             name.clone(),

@@ -153,6 +153,7 @@ fn settings(declared: Option<&FunctionSettings>, unpacked: &UnpackedArtifact) ->
             }),
             env: BTreeMap::new(),
             handler: BOOTSTRAP.to_owned(),
+            log_format: app_model::LogFormat::Text,
         }
     });
     // Where Lambda looks for libraries that came in the zip.

@@ -9,8 +9,9 @@ use function_package::Architecture;
 use service_runtime::init_logs;
 
 use crate::commands::build::BuildOptions;
+use crate::commands::logs::LogsOptions;
 use crate::commands::verify::VerifyOptions;
-use crate::commands::{build, doctor, invoke, new, serve, sync_fixtures, verify};
+use crate::commands::{build, doctor, invoke, logs, new, serve, sync_fixtures, verify};
 use crate::env::ProcessEnvironment;
 use crate::exit::Exit;
 use crate::settings::{Flags, Settings};
@@ -50,6 +51,20 @@ enum Command {
         /// The event as JSON; `@FILE` reads a file, `-` standard input. Default: `{}`.
         #[arg(long, short, default_value = "{}")]
         data: String,
+    },
+    /// Print what a function logged, and what the platform said of it.
+    Logs {
+        /// The function's name.
+        function: String,
+        /// Stay, and print what comes until Ctrl-C.
+        #[arg(long, short)]
+        follow: bool,
+        /// Lines of this invocation only.
+        #[arg(long, value_name = "ID")]
+        request_id: Option<String>,
+        /// The newest lines only, so many.
+        #[arg(long, short = 'n', value_name = "COUNT")]
+        lines: Option<usize>,
     },
     /// Make a handler from the template; a running Longshore serves it at the next request.
     New {
@@ -126,6 +141,19 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Destination => serve::run(settings, Parts::DESTINATION).await,
             Command::Poller => serve::run(settings, Parts::POLLER).await,
             Command::Invoke { function, data } => invoke::run(&settings, function, data).await,
+            Command::Logs {
+                function,
+                follow,
+                request_id,
+                lines,
+            } => {
+                let options = LogsOptions {
+                    follow: *follow,
+                    request_id: request_id.clone(),
+                    limit: *lines,
+                };
+                logs::run(&settings, function, &options).await
+            }
             Command::New { name } => new::run(&settings, name).await,
             Command::Build {
                 functions,

@@ -466,6 +466,7 @@ fn gateway_config(
         http_integration_timeout: Duration::from_secs(30),
         drain: settings.drain,
         events_dir: ephemeral.unwrap_or(&settings.state_dir).join("events"),
+        logs_dir: Some(ephemeral.unwrap_or(&settings.state_dir).join("logs")),
         pace: settings.time_scale,
         aws_endpoint,
         init_timeout: settings.init_timeout,

@@ -38,6 +38,8 @@ pub struct Config {
     pub drain: Duration,
     /// The folder that accepted events are kept in; created if it is not there.
     pub events_dir: PathBuf,
+    /// The folder that functions' logs are kept in, beside memory; none: memory only.
+    pub logs_dir: Option<PathBuf>,
     /// How fast time goes by for events that wait for a retry.
     pub pace: Pace,
     /// Where queues and topics are that functions' destinations may be.

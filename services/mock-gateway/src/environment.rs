@@ -5,15 +5,16 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use function_supervisor::{Artifact, OutputLine, OutputStream};
+use function_supervisor::{Artifact, OutputLine};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::broker::{Broker, EnvironmentKey, Finished, StopReason, Work};
 use crate::environment_variables::{self, Placement};
-use crate::logs::{self, Report};
+use crate::logs::{LogTail, Report, Status};
 use crate::outcome::{InitFailure, Outcome, RuntimeExit};
+use crate::platform_event::PlatformEvent;
 use crate::process::RunningProcess;
 use crate::runtime_api::RuntimeApi;
 use crate::sandbox::Sandbox;
@@ -37,7 +38,7 @@ pub(crate) async fn run(
     artifact: Arc<Artifact>,
     sandbox: Arc<Sandbox>,
 ) {
-    match Running::start(&broker, key, &artifact, &sandbox).await {
+    match Running::start(&broker, key, &artifact, sandbox.clone()).await {
         Ok(running) => running.drive().await,
         Err(why) => {
             tracing::error!(function = %artifact.function.name, "{why}");
@@ -45,7 +46,7 @@ pub(crate) async fn run(
                 .ended(key, &InitFailure::NotStarted(why))
                 .init_reports
             {
-                logs::platform(&artifact, &report.to_string());
+                sandbox.say(&PlatformEvent::InitReport(&report), None);
             }
         }
     }
@@ -55,6 +56,7 @@ struct Running {
     broker: Broker,
     key: EnvironmentKey,
     artifact: Arc<Artifact>,
+    sandbox: Arc<Sandbox>,
     listener: TcpListener,
     process: Box<dyn RunningProcess>,
     output: mpsc::Receiver<OutputLine>,
@@ -93,7 +95,7 @@ impl Running {
         broker: &Broker,
         key: EnvironmentKey,
         artifact: &Arc<Artifact>,
-        sandbox: &Sandbox,
+        sandbox: Arc<Sandbox>,
     ) -> Result<Self, String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -105,13 +107,15 @@ impl Running {
             .open()
             .map_err(|error| format!("no folder for an execution environment: {error}"))?;
         let config = &broker.shared.config;
-        logs::platform(artifact, &logs::init_start(&config.region));
+        let phase = broker.init_phase(key);
+        let region = &config.region;
+        sandbox.say(&PlatformEvent::InitStart { region, phase }, None);
         let variables = environment_variables::compose(
             config,
             Placement {
                 artifact,
                 runtime_api: address,
-                sandbox,
+                sandbox: &sandbox,
             },
         );
         let mut process = broker.shared.launcher.launch(artifact.clone(), variables)?;
@@ -122,6 +126,7 @@ impl Running {
             broker: broker.clone(),
             key,
             artifact: artifact.clone(),
+            sandbox,
             listener,
             process,
             output,
@@ -157,7 +162,7 @@ impl Running {
             };
             match event {
                 Event::Exited(exit) => break exit,
-                Event::Printed(Some(line)) => self.print(&line),
+                Event::Printed(Some(line)) => self.print(line),
                 Event::Printed(None) => prints = false,
                 Event::Connected(accepted) => self.connect(accepted),
                 Event::Disconnected => {}
@@ -225,7 +230,7 @@ impl Running {
 
     fn log_initialisations(&self, work: &mut Work) {
         for report in work.init_reports.drain(..) {
-            logs::platform(&self.artifact, &report.to_string());
+            self.sandbox.say(&PlatformEvent::InitReport(&report), None);
         }
     }
 
@@ -290,23 +295,13 @@ impl Running {
 
     fn print_what_is_there(&mut self) {
         while let Ok(line) = self.output.try_recv() {
-            self.print(&line);
+            self.print(line);
         }
     }
 
-    fn print(&self, line: &OutputLine) {
+    fn print(&self, line: OutputLine) {
         let request = self.broker.printed(self.key, &line.text);
-        let function = &self.artifact.function.name;
-        let stream = match line.stream {
-            OutputStream::Stdout => "stdout",
-            OutputStream::Stderr => "stderr",
-        };
-        match request {
-            Some(request_id) => {
-                tracing::info!(target: "function", %function, %request_id, stream, "{}", line.text);
-            }
-            None => tracing::info!(target: "function", %function, stream, "{}", line.text),
-        }
+        self.sandbox.print(request, line);
     }
 
     /// Writes an invocation's last lines and keeps its record.
@@ -315,35 +310,41 @@ impl Running {
             let settled = tokio::time::Instant::now() + TAIL_SETTLES;
             while let Ok(Some(line)) = tokio::time::timeout_at(settled, self.output.recv()).await {
                 finished.tail.push_line(&line.text);
-                self.print(&line);
+                self.print(line);
             }
         }
         if is_alive {
             self.read_memory(false);
         }
         let request_id = finished.request_id;
-        let timed_out = matches!(finished.outcome, Outcome::TimedOut { .. });
         match &finished.outcome {
-            Outcome::TimedOut { timeout } => self.platform(
+            Outcome::TimedOut { timeout } => self.say(
                 &mut finished.tail,
-                &logs::timed_out(SystemTime::now(), request_id, *timeout),
+                &PlatformEvent::TimedOut {
+                    at: SystemTime::now(),
+                    request_id,
+                    timeout: *timeout,
+                },
             ),
-            Outcome::Crashed(exit) => self.platform(
+            Outcome::Crashed(exit) => self.say(
                 &mut finished.tail,
-                &format!("RequestId: {request_id} Error: {exit}\nRuntime.ExitError"),
+                &PlatformEvent::Exited {
+                    request_id,
+                    exit: *exit,
+                },
             ),
             _ => {}
         }
-        let report = logs::report(&Report {
+        let report = Report {
             request_id,
             duration: finished.duration,
             memory_size_mb: self.artifact.function.settings.memory_mb,
             max_memory_bytes: self.peak_memory,
             init: finished.init,
-            timed_out,
-        });
-        self.platform(&mut finished.tail, &logs::end(request_id));
-        self.platform(&mut finished.tail, &report);
+            status: Status::of(&finished.outcome),
+        };
+        self.say(&mut finished.tail, &PlatformEvent::End { request_id });
+        self.say(&mut finished.tail, &PlatformEvent::Report(&report));
         if let Some((reply, mut answer)) = finished.waiting.take() {
             answer.log_tail = Some(finished.tail.clone().into_bytes());
             if reply.send(answer).is_err() {
@@ -353,9 +354,8 @@ impl Running {
         self.broker.record(self.key, &self.artifact, &finished);
     }
 
-    fn platform(&self, tail: &mut logs::LogTail, line: &str) {
-        tail.push_line(line);
-        logs::platform(&self.artifact, line);
+    fn say(&self, tail: &mut LogTail, event: &PlatformEvent<'_>) {
+        self.sandbox.say(event, Some(tail));
     }
 
     fn read_memory(&mut self, now: bool) {

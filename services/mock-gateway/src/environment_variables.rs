@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use app_model::LogFormat;
 use function_supervisor::Artifact;
 
 use crate::config::Config;
@@ -75,6 +76,10 @@ pub(crate) fn compose(config: &Config, placement: Placement<'_>) -> Vec<(String,
     set("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1".to_owned());
     set("_AWS_XRAY_DAEMON_PORT", "2000".to_owned());
     set("LAMBDA_TASK_ROOT", root.into_owned());
+    if function.settings.log_format == LogFormat::Json {
+        set("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned());
+        set("AWS_LAMBDA_LOG_LEVEL", "INFO".to_owned());
+    }
     set("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned());
     set("_HANDLER", function.settings.handler.clone());
     // Set, it makes the Rust client warn, or poll several times at once.
@@ -106,7 +111,8 @@ mod tests {
             ("AWS_ENDPOINT_URL".to_owned(), "http://gateway".to_owned()),
             ("SHARED".to_owned(), "2".to_owned()),
         ];
-        let sandbox = Sandbox::new("2026-11-21T10:00:00Z".parse().unwrap());
+        artifact.function.settings.log_format = LogFormat::Json;
+        let sandbox = testing::sandbox(&artifact);
         sandbox.open().unwrap();
         let variables: BTreeMap<_, _> = compose(
             &config,
@@ -137,6 +143,7 @@ mod tests {
             ),
             // Programs of one's own have none on AWS.
             ("AWS_EXECUTION_ENV", None),
+            ("AWS_LAMBDA_LOG_FORMAT", Some("JSON")),
         ] {
             assert_eq!(variables.get(name).map(String::as_str), expected, "{name}");
         }

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use function_supervisor::Artifact;
-
 use crate::invocation::RequestId;
+use crate::outcome::{Outcome, error_type};
 
 /// How much of its log an invocation can give back, in bytes.
 pub(crate) const TAIL_BYTES: usize = 4 * 1024;
@@ -33,7 +32,7 @@ impl LogTail {
 }
 
 /// What a report line says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Report {
     pub(crate) request_id: RequestId,
     pub(crate) duration: Duration,
@@ -41,23 +40,73 @@ pub(crate) struct Report {
     /// Zero if the system does not tell.
     pub(crate) max_memory_bytes: u64,
     pub(crate) init: Option<Duration>,
-    pub(crate) timed_out: bool,
+    pub(crate) status: Status,
 }
 
-/// Writes a line of the platform's. The target is `function`, as for what the function
-/// prints itself.
-pub(crate) fn platform(artifact: &Artifact, line: &str) {
-    tracing::info!(
-        target: "function",
-        function = %artifact.function.name,
-        generation = %artifact.generation,
-        "{line}"
-    );
+/// How an invocation ended, in the platform's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Success,
+    /// With an error of this type.
+    Error(String),
+    /// The process ended; the type of error that Lambda makes of it.
+    Exited(&'static str),
+    Timeout,
+}
+
+impl Status {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::TimedOut { .. } => Self::Timeout,
+            Outcome::Crashed(_) => Self::Exited("Runtime.ExitError"),
+            Outcome::FunctionError(error) => {
+                Self::Error(error_type(error).unwrap_or_else(|| "Unhandled".to_owned()))
+            }
+            Outcome::ResponseTooLarge => Self::Error("Function.ResponseSizeTooLarge".to_owned()),
+            _ => Self::Success,
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error(_) | Self::Exited(_) => "error",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    pub(crate) fn error_type(&self) -> Option<&str> {
+        match self {
+            Self::Error(error_type) => Some(error_type),
+            Self::Exited(error_type) => Some(error_type),
+            Self::Success | Self::Timeout => None,
+        }
+    }
+}
+
+impl Report {
+    /// Every millisecond that was begun.
+    pub(crate) fn billed_ms(&self) -> u128 {
+        self.duration.as_micros().div_ceil(1_000)
+    }
+
+    /// Whole MB, rounded up, as Lambda reports them.
+    pub(crate) fn max_memory_mb(&self) -> u64 {
+        self.max_memory_bytes.div_ceil(1024 * 1024)
+    }
+}
+
+/// What a runtime of one's own runs on.
+pub(crate) const RUNTIME_VERSION: &str = "provided:al2023.longshore";
+
+pub(crate) fn runtime_version_arn(region: &str) -> String {
+    format!("arn:aws:lambda:{region}::runtime:longshore")
 }
 
 pub(crate) fn init_start(region: &str) -> String {
     format!(
-        "INIT_START Runtime Version: provided:al2023.longshore\tRuntime Version ARN: arn:aws:lambda:{region}::runtime:longshore"
+        "INIT_START Runtime Version: {RUNTIME_VERSION}\tRuntime Version ARN: {}",
+        runtime_version_arn(region)
     )
 }
 
@@ -78,6 +127,15 @@ pub(crate) enum InitPhase {
     Invoke,
 }
 
+impl InitPhase {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Invoke => "invoke",
+        }
+    }
+}
+
 /// Why an initialisation came to nothing.
 #[derive(Clone, Debug)]
 pub(crate) enum FailedInit {
@@ -88,10 +146,7 @@ pub(crate) enum FailedInit {
 
 impl fmt::Display for InitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phase = match self.phase {
-            InitPhase::Init => "init",
-            InitPhase::Invoke => "invoke",
-        };
+        let phase = self.phase.as_str();
         write!(
             f,
             "INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}\tStatus: ",
@@ -121,20 +176,23 @@ pub(crate) fn timed_out(now: SystemTime, request_id: RequestId, timeout: Duratio
 }
 
 pub(crate) fn report(report: &Report) -> String {
-    // Whole MB, rounded up, as Lambda reports them.
-    let used = report.max_memory_bytes.div_ceil(1024 * 1024);
+    let used = report.max_memory_mb();
     let mut line = format!(
         "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {used} MB\t",
         report.request_id,
         milliseconds(report.duration),
-        report.duration.as_micros().div_ceil(1_000),
+        report.billed_ms(),
         report.memory_size_mb,
     );
     if let Some(init) = report.init {
         line += &format!("Init Duration: {:.2} ms\t", milliseconds(init));
     }
-    if report.timed_out {
-        line += "Status: timeout\t";
+    match &report.status {
+        Status::Timeout => line += "Status: timeout\t",
+        Status::Exited(error_type) => {
+            line += &format!("Status: error\tError Type: {error_type}\t");
+        }
+        Status::Success | Status::Error(_) => {}
     }
     line
 }
@@ -159,7 +217,7 @@ mod tests {
             memory_size_mb: 128,
             max_memory_bytes: 36 * 1024 * 1024,
             init: None,
-            timed_out: false,
+            status: Status::Success,
         };
         assert_eq!(
             report(&warm),
@@ -167,12 +225,23 @@ mod tests {
         );
         let cold = Report {
             init: Some(Duration::from_micros(110_100)),
-            ..warm
+            ..warm.clone()
         };
         assert!(
             report(&cold).ends_with("\tMax Memory Used: 36 MB\tInit Duration: 110.10 ms\t"),
             "{}",
             report(&cold)
+        );
+        let crashed = Report {
+            status: Status::of(&Outcome::Crashed(crate::outcome::RuntimeExit::Status(1))),
+            ..warm
+        };
+        assert!(
+            report(&crashed).ends_with(
+                "\tMax Memory Used: 36 MB\tStatus: error\tError Type: Runtime.ExitError\t"
+            ),
+            "{}",
+            report(&crashed)
         );
     }
 

@@ -144,7 +144,7 @@ impl InitFailure {
 }
 
 /// The type that an error's JSON names.
-fn error_type(body: &[u8]) -> Option<String> {
+pub(crate) fn error_type(body: &[u8]) -> Option<String> {
     let error: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(error.get("errorType")?.as_str()?.to_owned())
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use function_supervisor::{FunctionTable, Supervisor};
 use service_runtime::{ServeError, Shutdown, control_routes, serve};
 use tokio::net::TcpListener;
@@ -16,11 +16,12 @@ use tokio::time::Instant;
 use crate::access::Access;
 use crate::asynchronous::{Events, StoreError};
 use crate::broker::Broker;
+use crate::cloudwatch_logs;
 use crate::config::Config;
 use crate::faults;
 use crate::lambda_api;
 use crate::process::Launcher;
-use crate::routes::{control, front};
+use crate::routes::{control, front, logs};
 
 /// What the routes need; clones are handles.
 #[derive(Clone, Debug)]
@@ -70,6 +71,8 @@ pub fn router(gateway: Gateway) -> Router {
                 .put(faults::routes::put)
                 .delete(faults::routes::delete),
         )
+        .route("/_longshore/logs/{function}", get(logs::lines))
+        .route("/_longshore/cloudwatch-logs", post(cloudwatch_logs::call))
         .fallback(front::routed)
         .merge(control_routes("mock-gateway"))
         // The routes have limits of their own, AWS's.
@@ -106,11 +109,16 @@ pub async fn run_with(
 ) -> Result<(), RunError> {
     let drain = config.drain;
     let events_dir = config.events_dir.clone();
+    let logs_dir = config.logs_dir.clone();
     let broker = Broker::new(config, launcher);
+    let logs = broker.shared.logs.clone();
+    let mut tasks = JoinSet::new();
+    if let Some(folder) = &logs_dir {
+        logs.keep(folder, &mut tasks).await;
+    }
     // What is known already is known before the first request.
     let known = functions.borrow().clone();
     broker.take_in(&known);
-    let mut tasks = JoinSet::new();
     let events = match Events::open(broker.clone(), &events_dir, &mut tasks).await {
         Ok(events) => events,
         // Everything else works without it, and two sandboxes may share a folder.
@@ -124,8 +132,11 @@ pub async fn run_with(
 
     let began = Arc::new(OnceLock::new());
     let (draining, mark) = (shutdown.draining(), began.clone());
+    let followed = logs.clone();
     let drained = async move {
         draining.await;
+        // Who follows a log would hold up the end for as long as he likes.
+        followed.close();
         mark.get_or_init(Instant::now);
     };
     let router = router(Gateway {
@@ -155,6 +166,7 @@ pub async fn run_with(
             stop.await;
         }
     }
+    logs.finish();
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a task of the gateway ended badly");

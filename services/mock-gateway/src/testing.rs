@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use app_model::{CommandSource, Function, FunctionName, FunctionSettings, FunctionSource};
+use app_model::{
+    CommandSource, Function, FunctionName, FunctionSettings, FunctionSource, LogFormat,
+};
 use bytes::Bytes;
 use function_supervisor::{
     Artifact, BuildState, FunctionEntry, FunctionTable, Generation, OutputLine, OutputStream,
@@ -20,9 +22,11 @@ use tokio_util::sync::CancellationToken;
 use crate::asynchronous::Pace;
 use crate::broker::Answer;
 use crate::config::{Config, StartPolicy};
+use crate::function_logs::Logs;
 use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::outcome::{Outcome, RuntimeExit};
 use crate::process::{Launcher, RunningProcess};
+use crate::sandbox::Sandbox;
 
 pub(crate) fn config() -> Config {
     Config {
@@ -43,6 +47,7 @@ pub(crate) fn config() -> Config {
         init_timeout: Duration::from_secs(10),
         idle_timeout: None,
         freeze: false,
+        logs_dir: None,
         journal_entries: 100,
     }
 }
@@ -60,8 +65,16 @@ pub(crate) fn function(name: &str) -> Function {
             timeout: Duration::from_secs(20),
             env: BTreeMap::new(),
             handler: "bootstrap".to_owned(),
+            log_format: LogFormat::Text,
         },
     }
+}
+
+/// A place for this artifact's process.
+pub(crate) fn sandbox(artifact: &Artifact) -> Sandbox {
+    let log = Logs::new().function(&artifact.function.name);
+    let started = "2026-11-21T10:00:00Z".parse().unwrap();
+    Sandbox::new(started, artifact, log)
 }
 
 pub(crate) fn artifact(name: &str, generation: u64) -> Artifact {

@@ -57,6 +57,7 @@ fn config(events_dir: PathBuf) -> Config {
         init_timeout: Duration::from_secs(10),
         idle_timeout: None,
         freeze: false,
+        logs_dir: None,
         journal_entries: 100,
     }
 }
@@ -76,6 +77,7 @@ fn table() -> FunctionTable {
             timeout: Duration::from_secs(3),
             env: std::collections::BTreeMap::new(),
             handler: "bootstrap".to_owned(),
+            log_format: app_model::LogFormat::Text,
         },
     };
     let mut table = FunctionTable::default();

@@ -14,11 +14,13 @@ const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=test/20251121/us-east-1/lambda
 /// Tells what it was sent; knows `/2015-03-31/…` only.
 async fn gateway(request: Request) -> axum::response::Response {
     let (parts, body) = request.into_parts();
-    if !parts.uri.path().starts_with("/2015-03-31/") {
+    let known = ["/2015-03-31/", "/_longshore/cloudwatch-logs"];
+    if !known.iter().any(|path| parts.uri.path().starts_with(path)) {
         return (StatusCode::NOT_FOUND, "not found").into_response();
     }
     let body: Bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let kind = parts.headers.get("x-amz-invocation-type");
+    let kind = kind.or(parts.headers.get("x-amz-target"));
     let told = format!(
         "{} {} {} {}",
         parts.method,
@@ -84,6 +86,34 @@ async fn lambdas_requests_go_to_the_gateway_and_s3s_do_not() {
             .contains("ListAllMyBucketsResult")
     );
 
+    endpoint.stop().await;
+    served.abort();
+}
+
+#[tokio::test]
+async fn reads_of_logs_go_to_the_gateway_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(gateway);
+    let served = tokio::spawn(async move { axum::serve(listener, router).await });
+    let endpoint = Endpoint::start_with_lambda(address).await;
+    let signed = SIGNED.replace("/lambda/", "/logs/");
+    for authorization in [Some(&signed), None] {
+        let mut request = endpoint
+            .http
+            .post(format!("http://{}/", endpoint.address))
+            .header("x-amz-target", "Logs_20140328.FilterLogEvents")
+            .body("{}");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+        assert_eq!(
+            answer.text().await.unwrap(),
+            "POST /_longshore/cloudwatch-logs Logs_20140328.FilterLogEvents {}"
+        );
+    }
     endpoint.stop().await;
     served.abort();
 }

@@ -27,6 +27,7 @@ fn artifact(argv: &[&str]) -> Arc<Artifact> {
                 timeout: FunctionSettings::DEFAULT_TIMEOUT,
                 env: BTreeMap::new(),
                 handler: "bootstrap".into(),
+                log_format: app_model::LogFormat::Text,
             },
         },
         argv,

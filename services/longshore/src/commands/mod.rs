@@ -3,6 +3,7 @@
 pub mod build;
 pub mod doctor;
 pub mod invoke;
+pub mod logs;
 pub mod new;
 pub mod serve;
 pub mod sync_fixtures;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use function_supervisor::{Artifact, Generation};
+use jiff::Timestamp;
 use socket2::Socket;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
@@ -17,6 +18,7 @@ use super::reply::Reply;
 use crate::invocation::{Invocation, RequestId};
 use crate::logs::{FailedInit, InitPhase, InitReport, LogTail};
 use crate::outcome::Outcome;
+use crate::platform_event::PlatformEvent;
 use crate::sandbox::Sandbox;
 
 /// Numbers environments across all functions, from 1.
@@ -371,16 +373,21 @@ impl Environment {
 
 impl Claim {
     /// Begins an invocation's time.
-    pub(crate) fn new(pending: Pending, now: Instant, timeout: Duration) -> Self {
+    pub(crate) fn new(pending: Pending, now: Instant, environment: &Environment) -> Self {
         let mut tail = LogTail::default();
         if pending.invocation.wants_log_tail {
-            tail.push_line(&crate::logs::start(pending.invocation.request_id));
+            let start = PlatformEvent::Start {
+                request_id: pending.invocation.request_id,
+                trace: Some(&pending.invocation.trace_id),
+            };
+            let line = environment.sandbox.rendered(&start, Timestamp::now());
+            tail.push_line(&line.unwrap_or_default());
         }
         Self {
             pending,
             started: now,
             started_at: SystemTime::now(),
-            deadline: now + timeout,
+            deadline: now + environment.timeout(),
             tail,
         }
     }

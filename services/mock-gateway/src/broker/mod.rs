@@ -38,9 +38,10 @@ pub use view::{BuildView, EnvironmentView, FunctionView, InvocationRecord};
 use crate::config::{Config, StartPolicy};
 use crate::environment;
 use crate::faults::Faults;
+use crate::function_logs::Logs;
 use crate::invocation::Invocation;
-use crate::logs;
 use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
+use crate::platform_event::PlatformEvent;
 use crate::process::Launcher;
 use environment_state::Lifetimes;
 use pool::{Decisions, Pending, Pool, SECOND_LOOK};
@@ -120,6 +121,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal<InvocationRecord>,
     /// What is to go wrong.
     pub(crate) faults: Faults,
+    pub(crate) logs: Logs,
     /// Every environment's task, and short timers; awaited by [`Broker::stop`].
     tasks: TaskTracker,
     /// No further work is taken.
@@ -169,6 +171,7 @@ impl Broker {
                 launcher,
                 journal,
                 faults: Faults::default(),
+                logs: Logs::new(),
                 tasks: TaskTracker::new(),
                 closing: CancellationToken::new(),
                 stopping: CancellationToken::new(),
@@ -439,7 +442,8 @@ impl Broker {
             idle: config.idle_timeout,
             freeze: config.freeze,
         };
-        let mut pool = Pool::new(entry, config.max_environments, lifetimes, arn);
+        let log = self.shared.logs.function(name);
+        let mut pool = Pool::new(entry, config.max_environments, lifetimes, log, arn);
         pool.reserved = state.reserved.get(name).copied();
         state.pools.push(pool);
         state.index.insert(name.clone(), id);
@@ -489,8 +493,12 @@ impl Broker {
             let environment = environment::run(self.clone(), key, artifact, sandbox);
             self.shared.tasks.spawn(environment);
         }
-        for (request_id, artifact) in decisions.handed_over {
-            logs::platform(&artifact, &logs::start(request_id));
+        for handed_over in decisions.handed_over {
+            let start = PlatformEvent::Start {
+                request_id: handed_over.request_id,
+                trace: handed_over.trace.as_ref(),
+            };
+            handed_over.sandbox.say(&start, None);
         }
         if decisions.look_again {
             let broker = self.clone();

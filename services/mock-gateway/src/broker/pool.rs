@@ -17,7 +17,8 @@ use super::environment_state::{
 use super::reply::Reply;
 use super::{Answer, BuildNote};
 use crate::extensions_api;
-use crate::invocation::{Invocation, RequestId};
+use crate::function_logs::FunctionLog;
+use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::outcome::{InitFailure, Outcome};
 use crate::sandbox::Sandbox;
 
@@ -35,10 +36,28 @@ pub(crate) struct Decisions {
     pub(crate) launches: Vec<(EnvironmentId, Arc<Artifact>, Arc<Sandbox>)>,
     /// Look again shortly: an environment is about to come back.
     pub(crate) look_again: bool,
-    /// Invocations that were handed over, and to which build, for the log.
-    pub(crate) handed_over: Vec<(RequestId, Arc<Artifact>)>,
+    /// Invocations that were handed over, for the log.
+    pub(crate) handed_over: Vec<HandedOver>,
     /// A generation became ready, or failed to: told to whoever watches.
     pub(crate) changed: bool,
+}
+
+/// An invocation that was handed over, and where.
+pub(crate) struct HandedOver {
+    pub(crate) request_id: RequestId,
+    /// Where somebody wants it.
+    pub(crate) trace: Option<TraceId>,
+    pub(crate) sandbox: Arc<Sandbox>,
+}
+
+impl HandedOver {
+    fn new(invocation: &Invocation, sandbox: &Arc<Sandbox>) -> Self {
+        Self {
+            request_id: invocation.request_id,
+            trace: sandbox.wants_records().then(|| invocation.trace_id.clone()),
+            sandbox: sandbox.clone(),
+        }
+    }
 }
 
 /// One function's environments and queue.
@@ -55,6 +74,7 @@ pub(crate) struct Pool {
     pub(crate) environments: Vec<Environment>,
     pub(crate) max_environments: usize,
     pub(crate) lifetimes: Lifetimes,
+    pub(crate) log: FunctionLog,
     /// Of a build whose process was killed: the place that the next one gets.
     pub(crate) vacant: Option<(Generation, Arc<Sandbox>)>,
     /// A build whose initialisation took too long: the next one is started within an
@@ -77,6 +97,7 @@ impl Pool {
         entry: &FunctionEntry,
         max_environments: usize,
         lifetimes: Lifetimes,
+        log: FunctionLog,
         arn: Arc<str>,
     ) -> Self {
         Self {
@@ -89,6 +110,7 @@ impl Pool {
             environments: Vec::new(),
             max_environments: max_environments.max(1),
             lifetimes,
+            log,
             vacant: None,
             starts_over: None,
             reserved: None,
@@ -189,8 +211,9 @@ impl Pool {
             if environment.generation() != serving || !matches!(environment.phase, Phase::Idle) {
                 continue;
             }
-            let claim = Claim::new(pending, now, environment.timeout());
-            let request_id = claim.pending.invocation.request_id;
+            let request_id = pending.invocation.request_id;
+            let handed_over = HandedOver::new(&pending.invocation, &environment.sandbox);
+            let claim = Claim::new(pending, now, environment);
             match give(environment, claim, arn, freeze) {
                 Ok(()) => {
                     if let Some(at) = self.doomed.iter().position(|(id, _)| *id == request_id) {
@@ -198,9 +221,7 @@ impl Pool {
                         environment.doom = Some((request_id, now + after));
                         environment.wake.notify_one();
                     }
-                    decisions
-                        .handed_over
-                        .push((request_id, environment.artifact.clone()));
+                    decisions.handed_over.push(handed_over);
                     return None;
                 }
                 Err(not_taken) => pending = *not_taken,
@@ -279,7 +300,7 @@ impl Pool {
         let id = EnvironmentId(*next_id);
         let sandbox = match self.vacant.take() {
             Some((generation, sandbox)) if generation == artifact.generation => sandbox,
-            _ => Arc::new(Sandbox::new(Timestamp::now())),
+            _ => Arc::new(Sandbox::new(Timestamp::now(), &artifact, self.log.clone())),
         };
         self.environments
             .push(Environment::new(id, artifact.clone(), sandbox.clone()));
@@ -292,13 +313,11 @@ impl Pool {
         let Some(pending) = self.queue.pop_front() else {
             return;
         };
-        let request_id = pending.invocation.request_id;
         if let Some(environment) = self.environments.iter_mut().find(|e| e.id == id) {
-            let claim = Claim::new(pending, Instant::now(), environment.timeout());
+            let handed_over = HandedOver::new(&pending.invocation, &environment.sandbox);
+            let claim = Claim::new(pending, Instant::now(), environment);
             environment.phase = Phase::StartingFor(Box::new(claim));
-            decisions
-                .handed_over
-                .push((request_id, environment.artifact.clone()));
+            decisions.handed_over.push(handed_over);
         }
     }
 

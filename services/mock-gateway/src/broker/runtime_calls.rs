@@ -17,7 +17,7 @@ use super::pool::{Decisions, Pool};
 use super::{Answer, Broker, EnvironmentKey, LONGEST_WAIT};
 use crate::extensions_api;
 use crate::invocation::RequestId;
-use crate::logs::InitReport;
+use crate::logs::{InitPhase, InitReport};
 use crate::outcome::{InitFailure, Outcome};
 
 /// As many extensions as Lambda takes.
@@ -105,6 +105,15 @@ impl Broker {
     /// The signal that the owning task waits for.
     pub(crate) fn wake_signal(&self, key: EnvironmentKey) -> Option<Arc<Notify>> {
         self.with_environment(key, |environment| environment.wake.clone())
+    }
+
+    /// Whether it starts before its first invocation or within.
+    pub(crate) fn init_phase(&self, key: EnvironmentKey) -> InitPhase {
+        let phase = self.with_environment(key, |environment| match environment.phase {
+            Phase::StartingFor(_) => InitPhase::Invoke,
+            _ => InitPhase::Init,
+        });
+        phase.unwrap_or(InitPhase::Init)
     }
 
     /// The process runs.

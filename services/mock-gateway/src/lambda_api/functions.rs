@@ -5,7 +5,7 @@
 use std::path::Path as FilePath;
 use std::time::SystemTime;
 
-use app_model::FunctionName;
+use app_model::{FunctionName, LogFormat};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -216,6 +216,12 @@ async fn configuration(gateway: &Gateway, target: &Target, declared: Declared) -
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": format!("/aws/lambda/{name}")},
     });
+    if settings.log_format == LogFormat::Json {
+        let logging = &mut body["LoggingConfig"];
+        logging["LogFormat"] = json!("JSON");
+        logging["ApplicationLogLevel"] = json!("INFO");
+        logging["SystemLogLevel"] = json!("INFO");
+    }
     if let Some(modified) = modified.and_then(|time| jiff::Timestamp::try_from(time).ok()) {
         let text = modified.strftime("%Y-%m-%dT%H:%M:%S.%3f+0000");
         body["LastModified"] = json!(text.to_string());

@@ -4,6 +4,7 @@
 pub(crate) mod control;
 mod cors;
 pub(crate) mod front;
+pub(crate) mod logs;
 mod streamed;
 #[cfg(test)]
 mod tests;
@@ -81,7 +82,7 @@ fn hint(response: &mut Response, text: &str) {
 }
 
 /// What to say to somebody who names a function that is not there.
-fn unknown_function(name: &str, broker: &Broker) -> String {
+pub(crate) fn unknown_function(name: &str, broker: &Broker) -> String {
     let known = broker.function_names();
     let problems = broker.problems();
     match (known.as_slice(), problems.first()) {

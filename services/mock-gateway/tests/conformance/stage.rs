@@ -162,6 +162,7 @@ fn of_gateway(folder: &Path) -> Config {
         // A minute is a quarter of a second.
         pace: Pace::times(240.0).unwrap(),
         aws_endpoint: None,
+        logs_dir: None,
         init_timeout: Duration::from_secs(10),
         idle_timeout: None,
         freeze: false,

@@ -9,7 +9,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app_model::{CommandSource, Function, FunctionName, FunctionSettings, FunctionSource};
+use app_model::{
+    CommandSource, Function, FunctionName, FunctionSettings, FunctionSource, LogFormat,
+};
 use function_supervisor::{
     Artifact, BuildState, FunctionEntry, FunctionTable, Generation, OutputLine,
 };
@@ -67,6 +69,7 @@ fn config(folder: &Path) -> Config {
         init_timeout: Duration::from_secs(10),
         idle_timeout: None,
         freeze: false,
+        logs_dir: None,
         journal_entries: 100,
     }
 }
@@ -84,6 +87,7 @@ fn table() -> FunctionTable {
             timeout: Duration::from_secs(20),
             env: BTreeMap::new(),
             handler: "bootstrap".to_owned(),
+            log_format: LogFormat::Text,
         },
     };
     let artifact = Artifact {

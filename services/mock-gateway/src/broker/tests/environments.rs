@@ -222,3 +222,62 @@ async fn processes_are_frozen_while_there_is_no_work() {
     stop(&broker).await;
     assert!(!*frozen.borrow_and_update());
 }
+
+#[tokio::test]
+async fn a_log_of_json_has_records_where_one_of_text_has_lines() {
+    let launcher = FakeLauncher::new(async |runtime: FakeRuntime| {
+        assert_eq!(runtime.env["AWS_LAMBDA_LOG_FORMAT"], "JSON");
+        loop {
+            let event = runtime.next().await;
+            runtime.print("as it is").await;
+            if event.body == "crash" {
+                return RuntimeExit::Status(1);
+            }
+            runtime.respond(&event, "ok").await;
+        }
+    });
+    let broker = broker(&launcher);
+    let mut table = built(1);
+    let mut artifact = crate::testing::artifact("demo", 1);
+    artifact.function.settings.log_format = app_model::LogFormat::Json;
+    table.functions.get_mut(&demo()).unwrap().artifact = Some(Arc::new(artifact));
+    broker.take_in(&table);
+    let record = |line: &str| -> serde_json::Value {
+        let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(record["time"].as_str().unwrap().ends_with('Z'), "{line}");
+        let record = record.as_object_mut().unwrap();
+        assert_eq!(record.len(), 3, "{line}");
+        serde_json::json!([record["type"], record["record"]["status"]])
+    };
+    let (_, tail) = ask_for_log(&broker, "1").await;
+    let lines: Vec<_> = tail.lines().collect();
+    assert_eq!(lines.len(), 3, "{tail}");
+    assert_eq!(
+        record(lines[0]),
+        serde_json::json!(["platform.start", null])
+    );
+    assert!(lines[0].contains(r#""tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1-"#));
+    assert_eq!(lines[1], "as it is");
+    assert_eq!(
+        record(lines[2]),
+        serde_json::json!(["platform.report", "success"])
+    );
+    assert!(lines[2].contains(r#""initDurationMs":"#), "{tail}");
+    let (_, tail) = ask_for_log(&broker, "crash").await;
+    let last = tail.lines().last().unwrap();
+    assert_eq!(
+        record(last),
+        serde_json::json!(["platform.report", "error"])
+    );
+    assert!(
+        last.contains(r#""errorType":"Runtime.ExitError""#),
+        "{tail}"
+    );
+    let log = broker.shared.logs.find(&demo()).unwrap();
+    let first = log.lines(|_| true).remove(0);
+    assert_eq!(
+        record(&first.item.message),
+        serde_json::json!(["platform.initStart", null])
+    );
+    stop(&broker).await;
+}
