@@ -314,7 +314,11 @@ impl Work {
                 if std::mem::take(&mut self.broken) || first {
                     self.mark_dirty(self.wanted.clone());
                 }
-                self.apply_changes();
+                // What came while the workspace was read may be a manifest: the end of that
+                // burst decides.
+                if self.debouncer.due().is_none() {
+                    self.apply_changes();
+                }
             }
             Err(LoadError::Cancelled) => return,
             Err(error) => {
