@@ -181,7 +181,8 @@ fn a_crashed_container_comes_back_and_the_job_ends() -> Result<()> {
 #[test]
 fn up_brings_back_a_container_that_was_killed_by_hand() -> Result<()> {
     run(async |_| {
-        let compose = with_a_long_job(&[("LONGSHORE_JOB_SILENCE", "10")])?;
+        // Silence is longer than the way back: the job ends by itself, not by the clock.
+        let compose = with_a_long_job(&[("LONGSHORE_JOB_SILENCE", "120")])?;
         with_logs(compose, async |compose| {
             compose.up().await?;
             let kill = async |_: &Sandbox| compose.kill("destination").await;
