@@ -25,7 +25,7 @@ dev: toolchain ## run everything on this machine, without Docker; Ctrl-C ends it
 .PHONY: test
 test: toolchain ## all tests that need no Docker; ARTIFACTS=1 runs the pipelines from packages instead
 ifdef ARTIFACTS
-	$(LONGSHORE) build --all --arch $$(uname -m) --out target/test-packages
+	cargo run --quiet --package longshore -- build --all --arch $$(uname -m) --out target/test-packages
 	LONGSHORE_TEST_ARTIFACTS=$(CURDIR)/target/test-packages cargo test --package e2e-tests --test e2e
 else
 	cargo test --workspace
