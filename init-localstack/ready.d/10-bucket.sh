@@ -5,6 +5,7 @@
 exec python3 - "${LONGSHORE_BUCKET:-test-bucket}" /fixtures <<'END'
 import os
 import sys
+import time
 from http.client import HTTPConnection
 from urllib.parse import quote
 
@@ -13,9 +14,16 @@ s3 = HTTPConnection("127.0.0.1", 4566, timeout=30)
 
 
 def put(path, body=b"", fine=(200,)):
-    s3.request("PUT", quote(path), body)
-    answer = s3.getresponse()
-    said = answer.read().decode(errors="replace")
+    until = time.monotonic() + 20
+    while True:
+        s3.request("PUT", quote(path), body)
+        answer = s3.getresponse()
+        said = answer.read().decode(errors="replace")
+        # LocalStack calls a service loaded a moment before it routes to it: who comes in
+        # between (the service `fixtures` asks at the same time) hears "no handler".
+        if answer.status != 501 or time.monotonic() > until:
+            break
+        time.sleep(0.1)
     if answer.status not in fine:
         sys.exit(f"PUT {path}: {answer.status} {said}")
 
