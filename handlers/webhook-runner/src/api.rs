@@ -189,7 +189,10 @@ impl ApiDestination {
             let turn = booked.take().or_else(|| self.book(deadline));
             let request = self.request(body.clone());
             async move {
-                if let Some(turn) = turn {
+                // The timer ticks once a millisecond: a sleep until now may take that long.
+                if let Some(turn) = turn
+                    && turn > Instant::now()
+                {
                     tokio::time::sleep_until(turn).await;
                 }
                 self.client.send(request, self.answer_timeout).await
