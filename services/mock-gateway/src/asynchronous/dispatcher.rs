@@ -15,6 +15,9 @@ use super::entry::{Entry, Event, Message, Sequence, Task, now_ms};
 use super::record::Ended;
 use super::store::Store;
 use super::verdict::{self, Condition, Verdict};
+use crate::broker::Answer;
+use crate::faults::Taken;
+use crate::invocation::Invocation;
 use crate::outcome::Outcome;
 
 /// Longer than any function runs.
@@ -230,7 +233,7 @@ impl Attempt {
             tracing::error!(function = event.function, "a stored event makes no sense");
             return self.replace(Vec::new()).await;
         };
-        let answer = self.events.broker().invoke(invocation, PATIENCE).await;
+        let answer = self.deliver(invocation, &event.faults).await;
         let stopping = self.events.closing().is_cancelled();
         match verdict::after(&self.entry, &answer.outcome, &options, pace, stopping) {
             Verdict::Ended(condition) => {
@@ -265,6 +268,20 @@ impl Attempt {
             }
             Verdict::Keep => self.done(Vec::new()),
         }
+    }
+
+    /// Hands an event to its function, or does to it what rules and its sender want.
+    async fn deliver(&self, invocation: Invocation, asked: &[String]) -> Answer {
+        let broker = self.events.broker();
+        let number = self.entry.deliveries + 1;
+        let faults = &broker.shared.faults;
+        let injected = faults.of_delivery(&invocation.function, number, asked);
+        if injected.refused().is_some() {
+            // Whichever refusal: Lambda puts an event off for its own errors as well.
+            return Answer::refusal(Outcome::Throttled);
+        }
+        let answer = broker.invoke_with(invocation, PATIENCE, &injected, Taken::Whole);
+        answer.await
     }
 
     async fn end(

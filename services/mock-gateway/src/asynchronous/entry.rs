@@ -37,6 +37,9 @@ pub(crate) struct Entry {
     /// fails.
     #[serde(default)]
     pub(crate) put_off: u32,
+    /// How often it was delivered, counted or not.
+    #[serde(default)]
+    pub(crate) deliveries: u32,
 }
 
 /// What is to be done.
@@ -56,6 +59,9 @@ pub(crate) struct Event {
     pub(crate) function: String,
     pub(crate) trace_id: String,
     pub(crate) client_context: Option<String>,
+    /// What its sender asked to go wrong with the first delivery.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) faults: Vec<String>,
 }
 
 /// A message to a queue or a topic.
@@ -79,6 +85,7 @@ impl Entry {
             due_ms: now,
             attempts: 0,
             put_off: 0,
+            deliveries: 0,
         }
     }
 
@@ -87,6 +94,7 @@ impl Entry {
         Self {
             attempts: self.attempts + 1,
             put_off: 0,
+            deliveries: self.deliveries + 1,
             due_ms: after(delay),
             ..self.clone()
         }
@@ -96,6 +104,7 @@ impl Entry {
     pub(crate) fn put_off_for(&self, delay: Duration) -> Self {
         Self {
             put_off: self.put_off + 1,
+            deliveries: self.deliveries + 1,
             due_ms: after(delay),
             ..self.clone()
         }

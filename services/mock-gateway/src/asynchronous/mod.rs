@@ -33,6 +33,7 @@ pub(crate) use record::function_of;
 pub use store::StoreError;
 
 use crate::broker::Broker;
+use crate::faults::Injected;
 use crate::invocation::Invocation;
 use aws_client::{AwsClient, NotSent};
 use dispatcher::{Dispatcher, Due};
@@ -158,8 +159,13 @@ impl Events {
         }
     }
 
-    /// Writes an event down, to be delivered. Once this returns it survives the process.
-    pub(crate) async fn accept(&self, invocation: Invocation) -> Result<(), NotAccepted> {
+    /// Writes an event down, to be delivered, with what is to go wrong with that. Once this
+    /// returns it survives the process.
+    pub(crate) async fn accept(
+        &self,
+        invocation: Invocation,
+        injected: &Injected,
+    ) -> Result<(), NotAccepted> {
         let store = self.store()?;
         if store.len() >= MAX_WAITING {
             return Err(NotAccepted::Full);
@@ -169,6 +175,7 @@ impl Events {
             function: invocation.function.to_string(),
             trace_id: invocation.trace_id.as_str().to_owned(),
             client_context: invocation.client_context,
+            faults: injected.left_for_delivery(),
         }));
         let mut due = Due::of(0, &entry);
         due.sequence = store.put(entry, invocation.payload).await?;

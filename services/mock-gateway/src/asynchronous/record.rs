@@ -116,6 +116,7 @@ impl Ended<'_> {
                 trace_id: TraceId::from_header(&self.event.trace_id)
                     .map_or_else(String::new, |trace| trace.as_str().to_owned()),
                 client_context: None,
+                faults: Vec::new(),
             }),
             None => Task::Send(Message {
                 request_id: self.event.request_id.clone(),
@@ -191,6 +192,7 @@ mod tests {
             function: "demo".to_owned(),
             trace_id: String::new(),
             client_context: None,
+            faults: Vec::new(),
         }
     }
 

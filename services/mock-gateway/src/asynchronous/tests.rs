@@ -1,6 +1,8 @@
 //! Asynchronous invocations from the accepted event to its end, with functions that are
 //! tasks of the test.
 
+mod faults;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +27,8 @@ struct Sandbox {
 }
 
 impl Sandbox {
-    /// Two functions, `demo` and `other`. An event that says `fail` fails.
+    /// Two functions, `demo` and `other`. An event that says `fail` fails; one that says
+    /// `{"process": n}` is answered by the n-th process and never by those before it.
     async fn start(folder: &Path, aws_endpoint: Option<String>) -> Self {
         let (sender, seen) = mpsc::unbounded_channel();
         let launcher = FakeLauncher::new(move |runtime| function(runtime, sender.clone()));
@@ -57,7 +60,8 @@ impl Sandbox {
     async fn accept(&self, payload: &Value) -> String {
         let invocation = invocation(&payload.to_string());
         let id = invocation.request_id.to_string();
-        self.events.accept(invocation).await.unwrap();
+        let nothing = Injected::default();
+        self.events.accept(invocation, &nothing).await.unwrap();
         id
     }
 
@@ -70,6 +74,17 @@ impl Sandbox {
         within("an event reaches a function", self.seen.recv())
             .await
             .unwrap()
+    }
+
+    /// The routes, in front of this broker.
+    fn router(&self) -> axum::Router {
+        let (_, functions) = tokio::sync::watch::channel(Arc::new(built(1)));
+        crate::router(crate::Gateway {
+            broker: self.broker.clone(),
+            functions,
+            events: self.events.clone(),
+            access: Arc::default(),
+        })
     }
 
     async fn is_idle(&self) {
@@ -104,6 +119,8 @@ async fn function(runtime: FakeRuntime, seen: mpsc::UnboundedSender<Seen>) -> Ru
             let path = format!("invocation/{}/error", event.id());
             let error = r#"{"errorType":"Mine","errorMessage":"no luck"}"#;
             runtime.post(&path, None, error.to_owned()).await;
+        } else if payload["process"].as_u64() > Some(runtime.number.into()) {
+            std::future::pending::<()>().await;
         } else {
             runtime.respond(&event, r#"{"done":true}"#).await;
         }
@@ -181,6 +198,7 @@ async fn what_was_accepted_is_delivered_by_the_next_run() {
         function: "demo".to_owned(),
         trace_id: String::new(),
         client_context: None,
+        faults: Vec::new(),
     }));
     let store = first.events.store().unwrap();
     store.put(entry, "7".into()).await.unwrap();
@@ -273,13 +291,7 @@ async fn a_dead_letter_reaches_its_queue_with_its_attributes() {
 async fn the_invoke_api_accepts_an_event_and_the_control_api_shows_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut sandbox = Sandbox::start(folder.path(), None).await;
-    let (_, functions) = tokio::sync::watch::channel(Arc::new(built(1)));
-    let router = crate::router(crate::Gateway {
-        broker: sandbox.broker.clone(),
-        functions,
-        events: sandbox.events.clone(),
-        access: Arc::default(),
-    });
+    let router = sandbox.router();
     for path in [
         "/2015-03-31/functions/demo/invocations",
         "/2014-11-13/functions/demo/invoke-async/",
@@ -302,7 +314,8 @@ async fn the_invoke_api_accepts_an_event_and_the_control_api_shows_it() {
         function: "nobody".parse().unwrap(),
         ..invocation("{}")
     };
-    sandbox.events.accept(nobody).await.unwrap();
+    let nothing = Injected::default();
+    sandbox.events.accept(nobody, &nothing).await.unwrap();
     let request = http::Request::get("/_longshore/events?limit=1")
         .body(axum::body::Body::empty())
         .unwrap();

@@ -124,6 +124,7 @@ mod tests {
             function: "demo".to_owned(),
             trace_id: String::new(),
             client_context: None,
+            faults: Vec::new(),
         };
         Entry {
             attempts,

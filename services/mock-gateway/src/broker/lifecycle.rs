@@ -121,7 +121,6 @@ impl Pool {
         if deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
-        let timeout = environment.timeout();
         let stopping = Phase::Stopping(StopReason::Timeout);
         match std::mem::replace(&mut environment.phase, stopping) {
             Phase::Starting => {
@@ -133,6 +132,7 @@ impl Pool {
                 environment.init_came_to_nothing(InitPhase::Invoke, FailedInit::Timeout);
                 self.starts_over = Some(environment.generation());
                 self.vacate(id);
+                let timeout = claim.deadline - claim.started;
                 let outcome = Outcome::TimedOut { timeout };
                 self.end_in_flight(id, claim.into_in_flight(), outcome);
                 self.dispatch(next_id, decisions);
@@ -140,6 +140,7 @@ impl Pool {
             // It has waited long enough.
             Phase::Idle => environment.phase = Phase::Stopping(StopReason::Spindown),
             Phase::Busy(in_flight) => {
+                let timeout = in_flight.deadline - in_flight.started;
                 let outcome = Outcome::TimedOut { timeout };
                 self.vacate(id);
                 self.end_in_flight(id, in_flight, outcome);

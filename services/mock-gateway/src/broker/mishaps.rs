@@ -1,32 +1,59 @@
-//! What faults do to environments: a process is killed in the middle of its invocation,
-//! environments are let go.
+//! What faults do to environments: a process is killed in the middle of its invocation, an
+//! invocation has less time than its function's, environments are let go.
 
 use std::time::{Duration, Instant};
 
 use app_model::FunctionName;
 
-use super::environment_state::{Environment, Phase, StopReason};
+use super::environment_state::{Claim, Environment, Phase, StopReason};
+use super::pool::Pool;
 use super::{Broker, PoolId};
 use crate::invocation::RequestId;
 
-/// Invocations of one function that are to crash and were not handed over yet, at most.
+/// Invocations of one function that are to go wrong and were not handed over yet, at most.
 const MAX_DOOMED: usize = 1_000;
+
+/// What is to happen to an invocation once a function has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doom {
+    request: RequestId,
+    /// Its process is killed so long afterwards.
+    crash: Option<Duration>,
+    /// It has so long, if the function's timeout is longer.
+    timeout: Option<Duration>,
+}
+
+impl Doom {
+    /// None if nothing is to happen.
+    pub(crate) fn of(
+        request: RequestId,
+        crash: Option<Duration>,
+        timeout: Option<Duration>,
+    ) -> Option<Self> {
+        (crash.is_some() || timeout.is_some()).then_some(Self {
+            request,
+            crash,
+            timeout,
+        })
+    }
+}
 
 impl Broker {
     fn pool_named(&self, function: &FunctionName) -> Option<PoolId> {
         self.lock().index.get(function).copied()
     }
 
-    /// The process that is given this invocation is killed so long afterwards.
-    pub(crate) fn doom(&self, function: &FunctionName, request: RequestId, after: Duration) {
+    /// Lets an invocation go wrong once it is handed over.
+    pub(crate) fn doom(&self, function: &FunctionName, doom: Doom) {
         let Some(id) = self.pool_named(function) else {
             return;
         };
         self.with_pool(id, |pool, _, _| {
             if pool.doomed.len() < MAX_DOOMED {
-                pool.doomed.push((request, after));
+                pool.doomed.push(doom);
             } else {
-                tracing::warn!(%request, "too many invocations are to crash: this one is spared");
+                let request = doom.request;
+                tracing::warn!(%request, "too many invocations are to go wrong: this one is spared");
             }
         });
     }
@@ -37,7 +64,7 @@ impl Broker {
             return;
         };
         self.with_pool(id, |pool, _, _| {
-            pool.doomed.retain(|(doomed, _)| *doomed != request);
+            pool.doomed.retain(|doom| doom.request != request);
         });
     }
 
@@ -58,7 +85,34 @@ impl Broker {
     }
 }
 
+impl Pool {
+    /// What is to happen to this invocation.
+    pub(super) fn doom_of(&self, request: RequestId) -> Option<Doom> {
+        self.doomed
+            .iter()
+            .find(|doom| doom.request == request)
+            .copied()
+    }
+}
+
+impl Claim {
+    /// Shortens its time, if it is to have less than the function's timeout.
+    pub(super) fn shorten(&mut self, doom: Doom) {
+        if let Some(timeout) = doom.timeout {
+            self.deadline = self.deadline.min(self.started + timeout);
+        }
+    }
+}
+
 impl Environment {
+    /// It was given an invocation that is to go wrong.
+    pub(super) fn meets(&mut self, doom: Doom, now: Instant) {
+        if let Some(after) = doom.crash {
+            self.doom = Some((doom.request, now + after));
+            self.wake.notify_one();
+        }
+    }
+
     /// Whether the invocation's process is to be killed now.
     pub(crate) fn is_to_crash(&mut self, now: Instant) -> bool {
         let Some((request, at)) = self.doom else {

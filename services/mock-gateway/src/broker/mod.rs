@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use environment_state::{Delivery, EnvironmentId, Finished, StopReason};
+pub(crate) use mishaps::Doom;
 pub use reply::ResponseStream;
 pub(crate) use reply::{Next, Pieces};
 pub(crate) use runtime_calls::{CallRefused, ExtensionRefused, MAX_EXTENSIONS, Said, Work};

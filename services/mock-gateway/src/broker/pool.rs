@@ -14,6 +14,7 @@ use super::environment_state::{
     Claim, Delivery, Environment, EnvironmentId, ExtensionEvent, InFlight, Lifetimes, Phase,
     Runtime, StopReason,
 };
+use super::mishaps::Doom;
 use super::reply::Reply;
 use super::{Answer, BuildNote};
 use crate::extensions_api;
@@ -86,8 +87,8 @@ pub(crate) struct Pool {
     pub(crate) removed: bool,
     /// A second look is due already.
     pub(crate) looking_again: bool,
-    /// Invocations whose process is to be killed, and how long after it was given them.
-    pub(crate) doomed: Vec<(RequestId, Duration)>,
+    /// Invocations that are to go wrong once they are handed over.
+    pub(crate) doomed: Vec<Doom>,
     /// As functions are called by.
     pub(crate) arn: Arc<str>,
 }
@@ -206,20 +207,21 @@ impl Pool {
         let Some(serving) = self.serving_generation() else {
             return Some(pending);
         };
+        let doom = self.doom_of(pending.invocation.request_id);
         let (arn, freeze) = (&self.arn, self.lifetimes.freeze);
         for environment in self.environments.iter_mut().rev() {
             if environment.generation() != serving || !matches!(environment.phase, Phase::Idle) {
                 continue;
             }
-            let request_id = pending.invocation.request_id;
             let handed_over = HandedOver::new(&pending.invocation, &environment.sandbox);
-            let claim = Claim::new(pending, now, environment);
+            let mut claim = Claim::new(pending, now, environment);
+            if let Some(doom) = doom {
+                claim.shorten(doom);
+            }
             match give(environment, claim, arn, freeze) {
                 Ok(()) => {
-                    if let Some(at) = self.doomed.iter().position(|(id, _)| *id == request_id) {
-                        let (_, after) = self.doomed.swap_remove(at);
-                        environment.doom = Some((request_id, now + after));
-                        environment.wake.notify_one();
+                    if let Some(doom) = doom {
+                        environment.meets(doom, now);
                     }
                     decisions.handed_over.push(handed_over);
                     return None;

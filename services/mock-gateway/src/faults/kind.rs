@@ -6,8 +6,9 @@ use std::time::Duration;
 
 /// The longest that a request is held up.
 const LONGEST: Duration = Duration::from_secs(900);
-/// When an invocation's process is killed unless said otherwise: it is at work by then.
-const CRASH_AFTER: Duration = Duration::from_millis(20);
+/// When an invocation crashes or runs out of time unless said otherwise: its function is at
+/// work by then.
+const AT_WORK: Duration = Duration::from_millis(20);
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) enum Fault {
     /// The function's process is killed so long after it was given the invocation, unless
     /// it has answered.
     Crash(Duration),
+    /// The function has so long for the invocation, if its timeout is longer.
+    Timeout(Duration),
     /// An event that nobody waits for is delivered twice, under one request id.
     Duplicate,
     /// The invocation goes to a new environment.
@@ -41,7 +44,7 @@ pub(crate) enum Refused {
 /// The text is no fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no fault: use throttle, 502, 503, 504, latency=250ms, crash, crash=100ms, duplicate or cold-start, with times in ms or s of at most 900s"
+    "`{0}` is no fault: use throttle, 502, 503, 504, latency=250ms, crash, crash=100ms, timeout, timeout=100ms, duplicate or cold-start, with times in ms or s of at most 900s"
 )]
 pub(crate) struct InvalidFault(String);
 
@@ -57,13 +60,15 @@ impl FromStr for Fault {
                 "502" => Self::Refused(Refused::BadGateway),
                 "503" => Self::Refused(Refused::Unavailable),
                 "504" => Self::Refused(Refused::Timeout),
-                "crash" => Self::Crash(CRASH_AFTER),
+                "crash" => Self::Crash(AT_WORK),
+                "timeout" => Self::Timeout(AT_WORK),
                 "duplicate" => Self::Duplicate,
                 "cold-start" => Self::ColdStart,
                 _ => return Err(invalid()),
             },
             Some(("latency", value)) => Self::Latency(time(value)?),
             Some(("crash", value)) => Self::Crash(time(value)?),
+            Some(("timeout", value)) => Self::Timeout(time(value)?),
             Some(_) => return Err(invalid()),
         })
     }
@@ -78,6 +83,7 @@ impl fmt::Display for Fault {
             Self::Refused(Refused::Timeout) => f.write_str("504"),
             Self::Latency(time) => write!(f, "latency={}ms", time.as_millis()),
             Self::Crash(time) => write!(f, "crash={}ms", time.as_millis()),
+            Self::Timeout(time) => write!(f, "timeout={}ms", time.as_millis()),
             Self::Duplicate => f.write_str("duplicate"),
             Self::ColdStart => f.write_str("cold-start"),
         }

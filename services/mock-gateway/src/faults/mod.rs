@@ -22,9 +22,10 @@ pub(crate) use answer::Speaker;
 pub(crate) use kind::{Fault, InvalidFault, Refused};
 pub(crate) use plan::Plan;
 
-use crate::broker::{Answer, Broker};
+use crate::broker::{Answer, Broker, Doom};
 use crate::invocation::Invocation;
 use crate::outcome::Outcome;
+use plan::Moment;
 
 /// The header with which a request asks for faults, and an answer tells of them.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-longshore-fault");
@@ -65,9 +66,28 @@ impl Faults {
             }
         }
         if self.armed.load(Ordering::Relaxed) {
-            faults.extend(self.plan().draw(function));
+            faults.extend(self.plan().draw(function, Moment::Request));
         }
         Ok(Injected(faults))
+    }
+
+    /// What is to go wrong with the n-th delivery of an event, from 1: what the rules draw,
+    /// and with the first one what was `left` when the event came in.
+    pub(crate) fn of_delivery(
+        &self,
+        function: &FunctionName,
+        number: u32,
+        left: &[String],
+    ) -> Injected {
+        let mut faults = Vec::new();
+        if number == 1 {
+            // Written by this or another version of Longshore, which may know others.
+            faults.extend(left.iter().filter_map(|text| text.parse::<Fault>().ok()));
+        }
+        if self.armed.load(Ordering::Relaxed) {
+            faults.extend(self.plan().draw(function, Moment::Delivery(number)));
+        }
+        Injected(faults)
     }
 
     pub(crate) fn plan(&self) -> Arc<Plan> {
@@ -96,6 +116,15 @@ impl Injected {
         self.0.contains(&Fault::Duplicate)
     }
 
+    /// What cannot strike an event when it comes in, as text: it strikes the first delivery.
+    pub(crate) fn left_for_delivery(&self) -> Vec<String> {
+        let left = self.0.iter().filter(|fault| match fault {
+            Fault::Refused(_) | Fault::Duplicate => false,
+            Fault::Latency(_) | Fault::Crash(_) | Fault::Timeout(_) | Fault::ColdStart => true,
+        });
+        left.map(ToString::to_string).collect()
+    }
+
     fn latency(&self) -> Option<Duration> {
         self.0.iter().find_map(|fault| match fault {
             Fault::Latency(latency) => Some(*latency),
@@ -106,6 +135,13 @@ impl Injected {
     fn crash(&self) -> Option<Duration> {
         self.0.iter().find_map(|fault| match fault {
             Fault::Crash(after) => Some(*after),
+            _ => None,
+        })
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.0.iter().find_map(|fault| match fault {
+            Fault::Timeout(after) => Some(*after),
             _ => None,
         })
     }
@@ -135,7 +171,11 @@ impl Broker {
             return self.invoke_as(invocation, patience, taken).await;
         }
         let latency = injected.latency().unwrap_or_default();
-        tokio::time::sleep(latency.min(patience)).await;
+        tokio::select! {
+            () = tokio::time::sleep(latency.min(patience)) => {}
+            // No work is taken any longer: the caller is told at once.
+            () = self.shared.closing.cancelled() => {}
+        }
         if latency >= patience {
             return Answer::refusal(Outcome::IntegrationTimeout);
         }
@@ -143,11 +183,11 @@ impl Broker {
         if injected.0.contains(&Fault::ColdStart) {
             self.let_go(&function);
         }
-        let Some(after) = injected.crash() else {
+        let request_id = invocation.request_id;
+        let Some(doom) = Doom::of(request_id, injected.crash(), injected.timeout()) else {
             return self.invoke_as(invocation, patience - latency, taken).await;
         };
-        let request_id = invocation.request_id;
-        self.doom(&function, request_id, after);
+        self.doom(&function, doom);
         let answer = self.invoke_as(invocation, patience - latency, taken).await;
         self.pardon(&function, request_id);
         answer

@@ -29,6 +29,9 @@ struct WantedRule {
     percent: Option<f64>,
     /// So often at most.
     times: Option<u64>,
+    /// It is about these deliveries of every event that nobody waits for, counted from 1,
+    /// and not about requests.
+    deliveries: Option<Vec<u32>>,
 }
 
 /// What is wrong with rules.
@@ -42,6 +45,19 @@ pub(crate) enum InvalidPlan {
     Function(#[from] app_model::InvalidFunctionName),
     #[error("{0} is no percentage: use 0 to 100")]
     Percent(f64),
+    #[error("deliveries of an event are counted from 1: use a list such as [1, 2]")]
+    Deliveries,
+    #[error("`duplicate` strikes an event when it comes in: leave `deliveries` away")]
+    DuplicateDelivery,
+}
+
+/// What a rule may be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// A request comes in.
+    Request,
+    /// An event that nobody waits for is delivered, for the n-th time, from 1.
+    Delivery(u32),
 }
 
 /// The rules in force.
@@ -57,7 +73,8 @@ struct Rule {
     function: Option<FunctionName>,
     percent: f64,
     times: Option<u64>,
-    /// Requests that it was about.
+    deliveries: Option<Vec<u32>>,
+    /// Requests, or deliveries, that it was about.
     matched: AtomicU64,
     /// Those that it struck.
     injected: AtomicU64,
@@ -76,6 +93,8 @@ struct RuleView {
     function: Option<String>,
     percent: f64,
     times: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries: Option<Vec<u32>>,
     matched: u64,
     injected: u64,
 }
@@ -91,11 +110,21 @@ impl Plan {
             if !(0.0..=100.0).contains(&percent) {
                 return Err(InvalidPlan::Percent(percent));
             }
+            let fault = rule.fault.parse()?;
+            if let Some(deliveries) = &rule.deliveries {
+                if fault == Fault::Duplicate {
+                    return Err(InvalidPlan::DuplicateDelivery);
+                }
+                if deliveries.is_empty() || deliveries.contains(&0) {
+                    return Err(InvalidPlan::Deliveries);
+                }
+            }
             Ok(Rule {
-                fault: rule.fault.parse()?,
+                fault,
                 function: rule.function.as_deref().map(str::parse).transpose()?,
                 percent,
                 times: rule.times,
+                deliveries: rule.deliveries,
                 matched: AtomicU64::new(0),
                 injected: AtomicU64::new(0),
             })
@@ -110,12 +139,11 @@ impl Plan {
         self.rules.is_empty()
     }
 
-    /// What the rules do to the next request for this function.
-    pub(crate) fn draw(&self, function: &FunctionName) -> Vec<Fault> {
+    /// What the rules do to the next request for this function, or to this delivery.
+    pub(crate) fn draw(&self, function: &FunctionName, moment: Moment) -> Vec<Fault> {
         let rules = self.rules.iter().zip(0_u64..);
         let struck = rules.filter(|(rule, index)| {
-            let about = rule.function.as_ref().is_none_or(|name| name == function);
-            about && rule.strikes(self.seed, *index)
+            rule.is_about(function, moment) && rule.strikes(self.seed, *index)
         });
         struck.map(|(rule, _)| rule.fault).collect()
     }
@@ -126,6 +154,7 @@ impl Plan {
             function: rule.function.as_ref().map(ToString::to_string),
             percent: rule.percent,
             times: rule.times,
+            deliveries: rule.deliveries.clone(),
             matched: rule.matched.load(Ordering::Relaxed),
             injected: rule.injected.load(Ordering::Relaxed),
         });
@@ -137,6 +166,15 @@ impl Plan {
 }
 
 impl Rule {
+    fn is_about(&self, function: &FunctionName, moment: Moment) -> bool {
+        let time = match (moment, &self.deliveries) {
+            (Moment::Request, deliveries) => deliveries.is_none(),
+            (Moment::Delivery(number), Some(deliveries)) => deliveries.contains(&number),
+            (Moment::Delivery(_), None) => false,
+        };
+        time && self.function.as_ref().is_none_or(|name| name == function)
+    }
+
     /// Decided by the seed and how many requests came before, and by nothing else.
     fn strikes(&self, seed: u64, index: u64) -> bool {
         let number = self.matched.fetch_add(1, Ordering::Relaxed);

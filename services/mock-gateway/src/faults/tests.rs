@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use super::kind::Fault;
-use super::plan::Plan;
+use super::plan::{Moment, Plan};
 use crate::asynchronous::Events;
 use crate::broker::Broker;
 use crate::outcome::RuntimeExit;
@@ -123,6 +123,8 @@ fn a_fault_is_spelled_as_it_is_told() {
         ("latency=2s", "latency=2000ms"),
         ("crash", "crash=20ms"),
         ("crash=1s", "crash=1000ms"),
+        ("timeout", "timeout=20ms"),
+        ("timeout=3s", "timeout=3000ms"),
         ("duplicate", "duplicate"),
         ("cold-start", "cold-start"),
     ] {
@@ -151,7 +153,9 @@ fn one_seed_draws_one_run() {
     };
     let run = |plan: &Plan, name: &str| -> Vec<usize> {
         let name = name.parse().unwrap();
-        (0..1_000).map(|_| plan.draw(&name).len()).collect()
+        (0..1_000)
+            .map(|_| plan.draw(&name, Moment::Request).len())
+            .collect()
     };
     let first = run(&plan(7, 30, Value::Null), "demo");
     assert_eq!(first, run(&plan(7, 30, Value::Null), "demo"));
@@ -262,6 +266,29 @@ async fn a_crash_strikes_in_the_middle_and_leaves_the_next_request_alone() {
 }
 
 #[tokio::test]
+async fn a_timeout_ends_one_invocation_sooner_and_in_awss_words() {
+    let stage = Stage::start().await;
+    let (status, told, text) = stage
+        .faulty(INVOKE, "timeout=40ms", r#"{"do":"wait"}"#)
+        .await;
+    assert_eq!((status, told.as_str()), (200, "timeout=40ms"), "{text}");
+    let error: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(error["errorType"], "Sandbox.Timedout");
+    let message = error["errorMessage"].as_str().unwrap();
+    assert!(
+        message.ends_with("Error: Task timed out after 0.04 seconds"),
+        "{message}"
+    );
+    // The next one has the function's own time again, in a process of its own.
+    let (_, _, text) = stage.ask(Method::POST, INVOKE, &[], "{}").await;
+    assert!(text.contains(r#""body":"2""#), "{text}");
+    // Longer than the function's own timeout it never is, and an answer ends it.
+    let (_, _, text) = stage.faulty(INVOKE, "timeout=900s", "{}").await;
+    assert!(text.contains(r#""body":"2""#), "{text}");
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn a_cold_start_takes_a_new_environment() {
     let stage = Stage::start().await;
     for (fault, process) in [("", "1"), ("", "1"), ("cold-start", "2"), ("", "2")] {
@@ -323,6 +350,18 @@ async fn rules_are_set_shown_and_cleared() {
             "no name",
         ),
         (json!({"rules": many}), "at most 100"),
+        (
+            json!({"rules": [{"fault": "crash", "deliveries": []}]}),
+            "counted from 1",
+        ),
+        (
+            json!({"rules": [{"fault": "crash", "deliveries": [0, 1]}]}),
+            "counted from 1",
+        ),
+        (
+            json!({"rules": [{"fault": "duplicate", "deliveries": [1]}]}),
+            "when it comes in",
+        ),
         (json!({"rule": []}), "rule"),
     ] {
         let (status, _, text) = stage

@@ -204,7 +204,8 @@ async fn configuration(gateway: &Gateway, target: &Target, declared: Declared) -
         "Handler": settings.handler,
         "CodeSize": size,
         "Description": "",
-        "Timeout": settings.timeout.as_secs_f64().ceil(),
+        // A whole number, as SDKs read it.
+        "Timeout": settings.timeout.as_secs() + u64::from(settings.timeout.subsec_nanos() > 0),
         "MemorySize": settings.memory_mb,
         "Version": "$LATEST",
         "TracingConfig": {"Mode": "PassThrough"},

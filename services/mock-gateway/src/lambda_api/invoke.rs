@@ -354,16 +354,20 @@ async fn accept(
     injected: &Injected,
 ) -> Result<Response, Refusal> {
     if injected.duplicates() {
-        write_down(gateway, invocation.clone()).await?;
+        write_down(gateway, invocation.clone(), injected).await?;
     }
-    write_down(gateway, invocation).await?;
+    write_down(gateway, invocation, injected).await?;
     let mut response = status_only(StatusCode::ACCEPTED);
     injected.mark(&mut response);
     Ok(response)
 }
 
-async fn write_down(gateway: &Gateway, invocation: Invocation) -> Result<(), Refusal> {
-    let accepted = gateway.events.accept(invocation).await;
+async fn write_down(
+    gateway: &Gateway,
+    invocation: Invocation,
+    injected: &Injected,
+) -> Result<(), Refusal> {
+    let accepted = gateway.events.accept(invocation, injected).await;
     accepted.map_err(|error| match error {
         NotAccepted::Full => Refusal::throttled("ConcurrentInvocationLimitExceeded"),
         NotAccepted::Unavailable(_) | NotAccepted::NotWritten(_) => {

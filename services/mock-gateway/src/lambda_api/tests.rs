@@ -328,7 +328,7 @@ async fn functions_are_described_as_lambda_describes_them() {
     assert_eq!(function["Configuration"], configuration);
     for (field, expected) in [
         ("Runtime", json!("provided.al2023")),
-        ("Timeout", json!(20.0)),
+        ("Timeout", json!(20)),
         ("MemorySize", json!(128)),
         ("State", json!("Active")),
         ("LastUpdateStatus", json!("Successful")),
