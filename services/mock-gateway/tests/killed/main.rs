@@ -2,8 +2,8 @@
 //! is killed five times while it does, and in the end every event that it had answered
 //! with 202 was delivered.
 //!
-//! The process is this test binary, started again for its ignored test. 2,000 events by
-//! default; `LONGSHORE_TEST_EVENTS=10000` for the full number.
+//! The process is this test binary, started again for its ignored test. 10,000 events by
+//! default; `LONGSHORE_TEST_EVENTS=100000` for more.
 
 // `cfg(test)` tells clippy that their helpers are test code too.
 #[cfg(test)]
