@@ -10,14 +10,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::broker::{Broker, EnvironmentKey, Finished, StopReason, Work};
+use crate::broker::{Broker, EnvironmentKey, Finished, StopReason};
 use crate::environment_variables::{self, Placement};
-use crate::logs::{LogTail, Report, Status};
+use crate::logs::{InitReport, LogTail, Report, Status};
 use crate::outcome::{InitFailure, Outcome, RuntimeExit};
 use crate::platform_event::PlatformEvent;
 use crate::process::RunningProcess;
 use crate::runtime_api::RuntimeApi;
 use crate::sandbox::Sandbox;
+use crate::telemetry::Kind;
 
 /// From TERM to KILL when an extension of the function's own processes is registered.
 const GRACE_INTERNAL: Duration = Duration::from_millis(500);
@@ -42,12 +43,9 @@ pub(crate) async fn run(
         Ok(running) => running.drive().await,
         Err(why) => {
             tracing::error!(function = %artifact.function.name, "{why}");
-            for report in broker
-                .ended(key, &InitFailure::NotStarted(why))
-                .init_reports
-            {
-                sandbox.say(&PlatformEvent::InitReport(&report), None);
-            }
+            let left = broker.ended(key, &InitFailure::NotStarted(why));
+            log_initialisations(&sandbox, &left.init_reports);
+            sandbox.telemetry().end();
         }
     }
 }
@@ -193,8 +191,8 @@ impl Running {
     /// Does what the broker wants done; returns when to look again.
     async fn attend(&mut self) -> Option<Instant> {
         self.print_what_is_there();
-        let mut work = self.broker.work(self.key);
-        self.log_initialisations(&mut work);
+        let work = self.broker.work(self.key);
+        log_initialisations(&self.sandbox, &work.init_reports);
         for finished in work.finished {
             self.report(finished, true).await;
         }
@@ -228,12 +226,6 @@ impl Running {
         self.is_frozen = freeze;
     }
 
-    fn log_initialisations(&self, work: &mut Work) {
-        for report in work.init_reports.drain(..) {
-            self.sandbox.say(&PlatformEvent::InitReport(&report), None);
-        }
-    }
-
     /// As AWS does it: no time at all for a bare runtime, TERM and a moment once an
     /// extension is registered.
     fn begin_stop(&mut self, reason: StopReason) {
@@ -241,6 +233,7 @@ impl Running {
         if self.is_frozen {
             self.freeze(false);
         }
+        drop(self.sandbox.telemetry().flush());
         let grace = self.broker.tell_shutdown(self.key, reason, |told| {
             if told { GRACE_TOLD } else { GRACE_INTERNAL }
         });
@@ -287,10 +280,11 @@ impl Running {
         let ended = self.broker.ended(self.key, &InitFailure::Exited(exit));
         left.init_reports.extend(ended.init_reports);
         left.finished.extend(ended.finished);
-        self.log_initialisations(&mut left);
+        log_initialisations(&self.sandbox, &left.init_reports);
         for finished in left.finished {
             self.report(finished, false).await;
         }
+        self.sandbox.telemetry().end();
     }
 
     fn print_what_is_there(&mut self) {
@@ -301,7 +295,7 @@ impl Running {
 
     fn print(&self, line: OutputLine) {
         let request = self.broker.printed(self.key, &line.text);
-        self.sandbox.print(request, line);
+        self.sandbox.print(Kind::Function, request, line);
     }
 
     /// Writes an invocation's last lines and keeps its record.
@@ -317,6 +311,7 @@ impl Running {
             self.read_memory(false);
         }
         let request_id = finished.request_id;
+        finished.runtime_is_done(&self.sandbox);
         match &finished.outcome {
             Outcome::TimedOut { timeout } => self.say(
                 &mut finished.tail,
@@ -335,6 +330,7 @@ impl Running {
             ),
             _ => {}
         }
+        let watched = finished.watched.take().unwrap_or_default();
         let report = Report {
             request_id,
             duration: finished.duration,
@@ -342,6 +338,8 @@ impl Running {
             max_memory_bytes: self.peak_memory,
             init: finished.init,
             status: Status::of(&finished.outcome),
+            trace: watched.trace,
+            extension_overhead: watched.extension_overhead,
         };
         self.say(&mut finished.tail, &PlatformEvent::End { request_id });
         self.say(&mut finished.tail, &PlatformEvent::Report(&report));
@@ -370,5 +368,15 @@ impl Running {
             }
             self.peak_read = Some(Instant::now());
         }
+    }
+}
+
+/// Subscribers were told when it happened.
+fn log_initialisations(sandbox: &Sandbox, reports: &[InitReport]) {
+    for report in reports {
+        for extension in &report.extensions {
+            sandbox.log(&PlatformEvent::Extension(extension), None);
+        }
+        sandbox.log(&PlatformEvent::InitReport(report), None);
     }
 }

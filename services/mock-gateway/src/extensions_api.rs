@@ -159,7 +159,8 @@ fn failed(api: &RuntimeApi, request: &Request<Incoming>) -> Response<Full<Bytes>
     }
 }
 
-fn identifier(request: &Request<Incoming>) -> Result<Uuid, Box<Response<Full<Bytes>>>> {
+/// Which extension calls.
+pub(crate) fn identifier(request: &Request<Incoming>) -> Result<Uuid, Box<Response<Full<Bytes>>>> {
     let Some(text) = header(request, IDENTIFIER) else {
         return Err(Box::new(forbidden(
             "Extension.MissingExtensionIdentifier",
@@ -199,6 +200,11 @@ fn refusal(refused: ExtensionRefused, who: &str) -> Response<Full<Bytes>> {
             ),
         ),
     }
+}
+
+/// No extension goes by that.
+pub(crate) fn unknown(who: &str) -> Response<Full<Bytes>> {
+    refusal(ExtensionRefused::Unknown, who)
 }
 
 fn forbidden(error_type: &str, message: &str) -> Response<Full<Bytes>> {

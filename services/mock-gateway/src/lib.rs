@@ -29,6 +29,7 @@ mod routes;
 mod runtime_api;
 mod sandbox;
 mod server;
+mod telemetry;
 #[cfg(test)]
 mod testing;
 

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::invocation::RequestId;
+use crate::invocation::{RequestId, TraceId};
 use crate::outcome::{Outcome, error_type};
+use crate::telemetry::{Api, Kind};
 
 /// How much of its log an invocation can give back, in bytes.
 pub(crate) const TAIL_BYTES: usize = 4 * 1024;
@@ -41,6 +42,28 @@ pub(crate) struct Report {
     pub(crate) max_memory_bytes: u64,
     pub(crate) init: Option<Duration>,
     pub(crate) status: Status,
+    /// Where subscribers want it.
+    pub(crate) trace: Option<TraceId>,
+    /// How long extensions went on after the runtime, where there are any.
+    pub(crate) extension_overhead: Option<Span>,
+}
+
+/// A part of an invocation's time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) start: SystemTime,
+    pub(crate) duration: Duration,
+}
+
+/// What subscribers are told once the runtime is done with an invocation.
+#[derive(Clone, Debug)]
+pub(crate) struct RuntimeDone<'a> {
+    pub(crate) request_id: RequestId,
+    pub(crate) status: Status,
+    pub(crate) duration: Duration,
+    pub(crate) produced_bytes: usize,
+    pub(crate) spans: Vec<(&'static str, Span)>,
+    pub(crate) trace: Option<&'a TraceId>,
 }
 
 /// How an invocation ended, in the platform's words.
@@ -64,6 +87,14 @@ impl Status {
             }
             Outcome::ResponseTooLarge => Self::Error("Function.ResponseSizeTooLarge".to_owned()),
             _ => Self::Success,
+        }
+    }
+
+    /// How the runtime's part of it ended: an error that it reported is no failure of it.
+    pub(crate) fn of_runtime(outcome: &Outcome) -> Self {
+        match Self::of(outcome) {
+            Self::Error(_) => Self::Success,
+            status => status,
         }
     }
 
@@ -110,12 +141,59 @@ pub(crate) fn init_start(region: &str) -> String {
     )
 }
 
-/// An initialisation that came to nothing.
+/// An initialisation that ended.
 #[derive(Clone, Debug)]
 pub(crate) struct InitReport {
     pub(crate) duration: Duration,
     pub(crate) phase: InitPhase,
-    pub(crate) failure: FailedInit,
+    /// Why it came to nothing, if it did.
+    pub(crate) failure: Option<FailedInit>,
+    pub(crate) extensions: Vec<ExtensionInit>,
+}
+
+/// What an initialisation made of an extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExtensionInit {
+    pub(crate) name: String,
+    /// In AWS's words.
+    pub(crate) state: &'static str,
+    pub(crate) events: Vec<&'static str>,
+    pub(crate) error_type: Option<String>,
+}
+
+impl fmt::Display for ExtensionInit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "EXTENSION\tName: {}\tState: {}\tEvents: [{}]",
+            self.name,
+            self.state,
+            self.events.join(",")
+        )?;
+        match &self.error_type {
+            Some(error_type) => write!(f, "\tError Type: {error_type}"),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn subscribed(api: Api, name: &str, types: &[Kind]) -> String {
+    let api = match api {
+        Api::Telemetry => "TELEMETRY",
+        Api::Logs => "LOGS",
+    };
+    let types: Vec<_> = types
+        .iter()
+        .map(|kind| match kind {
+            Kind::Platform => "Platform",
+            Kind::Function => "Function",
+            Kind::Extension => "Extension",
+        })
+        .collect();
+    format!(
+        "{api}\tName: {name}\tState: Subscribed\tTypes: [{}]",
+        types.join(",")
+    )
 }
 
 /// When an initialisation was tried.
@@ -144,18 +222,18 @@ pub(crate) enum FailedInit {
     Error(String),
 }
 
-impl fmt::Display for InitReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phase = self.phase.as_str();
-        write!(
-            f,
-            "INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}\tStatus: ",
-            milliseconds(self.duration)
-        )?;
-        match &self.failure {
-            FailedInit::Timeout => f.write_str("timeout"),
-            FailedInit::Error(error_type) => write!(f, "error\tError Type: {error_type}"),
-        }
+impl InitReport {
+    /// As a log of text has it: one that went well it leaves out.
+    pub(crate) fn text(&self) -> Option<String> {
+        let status = match self.failure.as_ref()? {
+            FailedInit::Timeout => "timeout".to_owned(),
+            FailedInit::Error(error_type) => format!("error\tError Type: {error_type}"),
+        };
+        Some(format!(
+            "INIT_REPORT Init Duration: {:.2} ms\tPhase: {}\tStatus: {status}",
+            milliseconds(self.duration),
+            self.phase.as_str(),
+        ))
     }
 }
 
@@ -218,6 +296,8 @@ mod tests {
             max_memory_bytes: 36 * 1024 * 1024,
             init: None,
             status: Status::Success,
+            trace: None,
+            extension_overhead: None,
         };
         assert_eq!(
             report(&warm),
@@ -258,17 +338,43 @@ mod tests {
         let mut report = InitReport {
             duration: Duration::from_micros(10_008_910),
             phase: InitPhase::Init,
-            failure: FailedInit::Timeout,
+            failure: Some(FailedInit::Timeout),
+            extensions: Vec::new(),
         };
         assert_eq!(
-            report.to_string(),
+            report.text().unwrap(),
             "INIT_REPORT Init Duration: 10008.91 ms\tPhase: init\tStatus: timeout"
         );
         report.phase = InitPhase::Invoke;
-        report.failure = FailedInit::Error("Runtime.ExitError".to_owned());
+        report.failure = Some(FailedInit::Error("Runtime.ExitError".to_owned()));
         assert_eq!(
-            report.to_string(),
+            report.text().unwrap(),
             "INIT_REPORT Init Duration: 10008.91 ms\tPhase: invoke\tStatus: error\tError Type: Runtime.ExitError"
+        );
+    }
+
+    #[test]
+    fn extensions_read_as_aws_writes_them() {
+        let mut extension = ExtensionInit {
+            name: "watch".to_owned(),
+            state: "Ready",
+            events: vec!["INVOKE", "SHUTDOWN"],
+            error_type: None,
+        };
+        assert_eq!(
+            extension.to_string(),
+            "EXTENSION\tName: watch\tState: Ready\tEvents: [INVOKE,SHUTDOWN]"
+        );
+        extension.state = "LaunchError";
+        extension.events.clear();
+        extension.error_type = Some("PermissionDenied".to_owned());
+        assert_eq!(
+            extension.to_string(),
+            "EXTENSION\tName: watch\tState: LaunchError\tEvents: []\tError Type: PermissionDenied"
+        );
+        assert_eq!(
+            subscribed(Api::Telemetry, "watch", &[Kind::Platform, Kind::Function]),
+            "TELEMETRY\tName: watch\tState: Subscribed\tTypes: [Platform,Function]"
         );
     }
 

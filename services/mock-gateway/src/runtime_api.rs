@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::broker::{Broker, CallRefused, Delivery, EnvironmentKey, Said};
 use crate::extensions_api;
 use crate::outcome::{FunctionResponse, MAX_PAYLOAD_BYTES, Outcome, error_json};
+use crate::telemetry;
 
 /// The largest streamed answer, in bytes (AWS's soft limit).
 const MAX_STREAM_BYTES: usize = 200 * 1024 * 1024;
@@ -148,7 +149,10 @@ impl RuntimeApi {
         } else if let Some(call) = path.strip_prefix("/2020-01-01/extension/") {
             extensions_api::answer(self, request, call).await
         } else if request.method() == Method::PUT {
-            not_supported(&path)
+            match telemetry::called(&path) {
+                Some(api) => telemetry::subscribe(self, request, api).await,
+                None => not_found(),
+            }
         } else {
             not_found()
         }
@@ -461,16 +465,6 @@ fn error_invalid_mode() -> Response<Full<Bytes>> {
         "InvalidFunctionResponseMode",
         "Invalid function response mode",
     )
-}
-
-/// What AWS's own local emulator says to a telemetry or log subscription.
-fn not_supported(path: &str) -> Response<Full<Bytes>> {
-    let (error_type, what) = match path {
-        "/2022-07-01/telemetry" => ("Telemetry.NotSupported", "Telemetry API is not supported"),
-        "/2020-08-15/logs" => ("Logs.NotSupported", "Logs API is not supported"),
-        _ => return not_found(),
-    };
-    error(StatusCode::ACCEPTED, error_type, what)
 }
 
 pub(crate) fn accepted() -> Response<Full<Bytes>> {

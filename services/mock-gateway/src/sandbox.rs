@@ -1,5 +1,5 @@
-//! What stays of an execution environment when its process is killed and started again: its
-//! `/tmp` and its log.
+//! Where an execution environment runs: its `/tmp` and its log, which stay when its
+//! processes are killed and started again, and whoever has subscribed to what happens there.
 
 use std::io;
 use std::path::Path;
@@ -16,8 +16,9 @@ use crate::function_logs::{FunctionLog, LogLine, Origin};
 use crate::invocation::RequestId;
 use crate::logs::LogTail;
 use crate::platform_event::PlatformEvent;
+use crate::telemetry::{Kind, Line, Telemetry};
 
-/// A place for one process after the other. Its folder goes with it.
+/// A place for one environment; the next one may go on in it.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     function: FunctionName,
@@ -25,8 +26,13 @@ pub(crate) struct Sandbox {
     format: LogFormat,
     log: FunctionLog,
     log_stream: Arc<str>,
-    scratch: OnceLock<TempDir>,
+    scratch: Arc<Scratch>,
+    telemetry: Telemetry,
 }
+
+/// A folder, which goes with the last environment that has it.
+#[derive(Debug, Default)]
+struct Scratch(OnceLock<TempDir>);
 
 impl Sandbox {
     /// A new one, without its folder yet.
@@ -45,7 +51,21 @@ impl Sandbox {
                 Uuid::new_v4().simple()
             )
             .into(),
-            scratch: OnceLock::new(),
+            scratch: Arc::default(),
+            telemetry: Telemetry::default(),
+        }
+    }
+
+    /// The same place for the next environment: nobody has subscribed in that one yet.
+    pub(crate) fn next(&self) -> Self {
+        Self {
+            function: self.function.clone(),
+            generation: self.generation,
+            format: self.format,
+            log: self.log.clone(),
+            log_stream: self.log_stream.clone(),
+            scratch: self.scratch.clone(),
+            telemetry: Telemetry::default(),
         }
     }
 
@@ -54,21 +74,38 @@ impl Sandbox {
         &self.log_stream
     }
 
+    /// Who has subscribed to what happens here.
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
     /// Whether somebody wants events as records, with all they say.
     pub(crate) fn wants_records(&self) -> bool {
-        self.format == LogFormat::Json
+        self.format == LogFormat::Json || self.telemetry.is_on()
     }
 
     /// An event as the log has it; none if that has it elsewhere.
     pub(crate) fn rendered(&self, event: &PlatformEvent<'_>, at: Timestamp) -> Option<String> {
         match self.format {
-            LogFormat::Text => Some(event.text()),
+            LogFormat::Text => event.text(),
             LogFormat::Json => event.json(at),
         }
     }
 
-    /// Logs what the platform says, and adds it to the tail of an invocation's log.
+    /// Logs what the platform says, adds it to the tail of an invocation's log and tells
+    /// subscribers.
     pub(crate) fn say(&self, event: &PlatformEvent<'_>, tail: Option<&mut LogTail>) {
+        self.tell(event);
+        self.log(event, tail);
+    }
+
+    /// Tells subscribers alone.
+    pub(crate) fn tell(&self, event: &PlatformEvent<'_>) {
+        self.telemetry.tell(|| event.record());
+    }
+
+    /// Logs alone what the platform says, and adds it to the tail of an invocation's log.
+    pub(crate) fn log(&self, event: &PlatformEvent<'_>, tail: Option<&mut LogTail>) {
         let now = Timestamp::now();
         let Some(message) = self.rendered(event, now) else {
             return;
@@ -86,8 +123,8 @@ impl Sandbox {
         self.append(now, event.request_id(), Origin::Platform, message);
     }
 
-    /// Logs what the process printed.
-    pub(crate) fn print(&self, request: Option<RequestId>, line: OutputLine) {
+    /// Logs what a process printed, and tells subscribers.
+    pub(crate) fn print(&self, kind: Kind, request: Option<RequestId>, line: OutputLine) {
         let function = &self.function;
         let (stream, origin) = match line.stream {
             OutputStream::Stdout => ("stdout", Origin::Stdout),
@@ -99,7 +136,16 @@ impl Sandbox {
             }
             None => tracing::info!(target: "function", %function, stream, "{}", line.text),
         }
-        self.append(Timestamp::now(), request, origin, line.text);
+        let now = Timestamp::now();
+        self.telemetry.print(
+            now,
+            Line {
+                kind,
+                text: &line.text,
+                is_json: self.format == LogFormat::Json,
+            },
+        );
+        self.append(now, request, origin, line.text);
     }
 
     fn append(
@@ -120,9 +166,9 @@ impl Sandbox {
 
     /// Makes its folder, unless it is there.
     pub(crate) fn open(&self) -> io::Result<()> {
-        if self.scratch.get().is_none() {
+        if self.scratch.0.get().is_none() {
             let folder = tempfile::Builder::new().prefix("longshore-").tempdir()?;
-            if let Err(surplus) = self.scratch.set(folder) {
+            if let Err(surplus) = self.scratch.0.set(folder) {
                 drop(surplus);
             }
         }
@@ -131,13 +177,13 @@ impl Sandbox {
 
     /// Its folder, once open.
     pub(crate) fn scratch(&self) -> Option<&Path> {
-        self.scratch.get().map(TempDir::path)
+        self.scratch.0.get().map(TempDir::path)
     }
 }
 
-impl Drop for Sandbox {
+impl Drop for Scratch {
     fn drop(&mut self) {
-        let Some(folder) = self.scratch.take() else {
+        let Some(folder) = self.0.take() else {
             return;
         };
         // A function may leave a lot: the threads that serve requests do not clean up.
@@ -163,7 +209,10 @@ mod tests {
         std::fs::write(folder.join("left"), "behind").unwrap();
         one.open().unwrap();
         assert!(folder.join("left").exists(), "opened again, it is the same");
+        let next = one.next();
         drop(one);
+        assert_eq!(next.scratch(), Some(folder.as_path()));
+        drop(next);
         assert!(!folder.exists());
     }
 }

@@ -1,23 +1,18 @@
 //! One execution environment as the broker sees it: what its runtime and its extensions
 //! are doing, and the invocation it has.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use function_supervisor::{Artifact, Generation};
-use jiff::Timestamp;
 use socket2::Socket;
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use super::Answer;
-use super::pool::Pending;
-use super::reply::Reply;
+use super::extension::Extension;
+use super::in_flight::{Claim, Ending, Finished, InFlight};
 use crate::invocation::{Invocation, RequestId};
-use crate::logs::{FailedInit, InitPhase, InitReport, LogTail};
-use crate::outcome::Outcome;
+use crate::logs::{FailedInit, InitPhase, InitReport};
 use crate::platform_event::PlatformEvent;
 use crate::sandbox::Sandbox;
 
@@ -105,15 +100,6 @@ impl StopReason {
     }
 }
 
-/// An invocation whose time has begun before a runtime can take it.
-pub(crate) struct Claim {
-    pub(crate) pending: Pending,
-    pub(crate) started: Instant,
-    pub(crate) started_at: SystemTime,
-    pub(crate) deadline: Instant,
-    pub(crate) tail: LogTail,
-}
-
 /// How long environments may go on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetimes {
@@ -123,86 +109,6 @@ pub(crate) struct Lifetimes {
     pub(crate) idle: Option<Duration>,
     /// Processes are frozen while there is no work.
     pub(crate) freeze: bool,
-}
-
-/// An invocation that a runtime has.
-pub(crate) struct InFlight {
-    pub(crate) request_id: RequestId,
-    pub(crate) nonce: Uuid,
-    pub(crate) reply: Reply,
-    pub(crate) wants_log_tail: bool,
-    pub(crate) started: Instant,
-    pub(crate) started_at: SystemTime,
-    pub(crate) deadline: Instant,
-    pub(crate) payload_bytes: usize,
-    pub(crate) tail: LogTail,
-}
-
-/// An answered invocation that has not ended yet.
-pub(crate) struct Ending {
-    pub(crate) in_flight: Finished,
-    pub(crate) deadline: Instant,
-}
-
-/// An invocation that ended, for the log and the journal.
-pub(crate) struct Finished {
-    pub(crate) request_id: RequestId,
-    pub(crate) started: Instant,
-    pub(crate) started_at: SystemTime,
-    pub(crate) duration: Duration,
-    pub(crate) init: Option<Duration>,
-    pub(crate) payload_bytes: usize,
-    pub(crate) outcome: Outcome,
-    pub(crate) tail: LogTail,
-    /// A caller who waits for the log's tail, and what to answer.
-    pub(crate) waiting: Option<(Reply, Answer)>,
-}
-
-/// What an extension is told.
-#[derive(Clone, Debug)]
-pub(crate) struct ExtensionEvent(pub(crate) Bytes);
-
-/// What an extension is doing.
-pub(crate) enum ExtensionState {
-    /// Registered; it has not asked for an event yet.
-    Registered,
-    /// It was given an event and has not come back.
-    Working,
-    /// It waits for an event.
-    Polling(oneshot::Sender<ExtensionEvent>),
-}
-
-/// A registered extension.
-pub(crate) struct Extension {
-    pub(crate) id: Uuid,
-    pub(crate) name: String,
-    pub(crate) on_invoke: bool,
-    pub(crate) on_shutdown: bool,
-    pub(crate) state: ExtensionState,
-    /// An event it has not fetched yet.
-    pub(crate) backlog: VecDeque<ExtensionEvent>,
-}
-
-impl Extension {
-    fn is_settled(&self) -> bool {
-        matches!(self.state, ExtensionState::Polling(_)) && self.backlog.is_empty()
-    }
-
-    /// Gives it an event, now or when it asks next. At most one invocation and one
-    /// shutdown are ever outstanding, which bounds the backlog.
-    pub(crate) fn tell(&mut self, event: ExtensionEvent) {
-        match std::mem::replace(&mut self.state, ExtensionState::Working) {
-            ExtensionState::Polling(sender) => {
-                if let Err(event) = sender.send(event) {
-                    self.backlog.push_back(event);
-                }
-            }
-            other => {
-                self.state = other;
-                self.backlog.push_back(event);
-            }
-        }
-    }
 }
 
 /// One execution environment.
@@ -263,13 +169,49 @@ impl Environment {
         }
     }
 
+    /// Its initialisation has ended well: subscribers are told, and nobody subscribes any
+    /// more.
+    pub(crate) fn initialised(&self, phase: InitPhase) {
+        let report = self.init_report(phase, None);
+        self.tell_initialisation(&report);
+        for extension in &report.extensions {
+            self.sandbox.log(&PlatformEvent::Extension(extension), None);
+        }
+        self.sandbox.telemetry().initialised();
+    }
+
     /// To be logged, before anything else.
     pub(crate) fn init_came_to_nothing(&mut self, phase: InitPhase, failure: FailedInit) {
-        self.init_reports.push(InitReport {
+        let report = self.init_report(phase, Some(failure));
+        self.tell_initialisation(&report);
+        self.init_reports.push(report);
+    }
+
+    fn init_report(&self, phase: InitPhase, failure: Option<FailedInit>) -> InitReport {
+        InitReport {
             duration: self.started.elapsed(),
             phase,
             failure,
-        });
+            extensions: self.extensions.iter().map(Extension::init).collect(),
+        }
+    }
+
+    fn tell_initialisation(&self, report: &InitReport) {
+        let phase = report.phase;
+        let failure = report.failure.as_ref();
+        self.sandbox
+            .tell(&PlatformEvent::InitRuntimeDone { phase, failure });
+        for extension in &report.extensions {
+            self.sandbox.tell(&PlatformEvent::Extension(extension));
+        }
+        self.sandbox.tell(&PlatformEvent::InitReport(report));
+    }
+
+    /// Ends the claim of an initialisation that came to nothing.
+    pub(crate) fn give_up(&self, claim: Claim) -> InFlight {
+        let in_flight = claim.into_in_flight(self);
+        in_flight.tell_start(&self.sandbox);
+        in_flight
     }
 
     pub(crate) fn generation(&self) -> Generation {
@@ -367,75 +309,6 @@ impl Environment {
                 }
             }
             Phase::Stopping(_) => "stopping",
-        }
-    }
-}
-
-impl Claim {
-    /// Begins an invocation's time.
-    pub(crate) fn new(pending: Pending, now: Instant, environment: &Environment) -> Self {
-        let mut tail = LogTail::default();
-        if pending.invocation.wants_log_tail {
-            let start = PlatformEvent::Start {
-                request_id: pending.invocation.request_id,
-                trace: Some(&pending.invocation.trace_id),
-            };
-            let line = environment.sandbox.rendered(&start, Timestamp::now());
-            tail.push_line(&line.unwrap_or_default());
-        }
-        Self {
-            pending,
-            started: now,
-            started_at: SystemTime::now(),
-            deadline: now + environment.timeout(),
-            tail,
-        }
-    }
-
-    /// As one that a runtime has, to be ended.
-    pub(crate) fn into_in_flight(self) -> InFlight {
-        let Pending {
-            invocation, reply, ..
-        } = self.pending;
-        InFlight {
-            request_id: invocation.request_id,
-            nonce: Uuid::new_v4(),
-            reply,
-            wants_log_tail: invocation.wants_log_tail,
-            started: self.started,
-            started_at: self.started_at,
-            deadline: self.deadline,
-            payload_bytes: invocation.payload.len(),
-            tail: self.tail,
-        }
-    }
-}
-
-impl InFlight {
-    /// Ends it with this outcome. The caller hears at once unless he wants the log too.
-    pub(crate) fn end(self, answer: Answer, init: Option<Duration>) -> Finished {
-        let outcome = answer.outcome.clone();
-        let waiting = if self.wants_log_tail {
-            Some((self.reply, answer))
-        } else {
-            if self.reply.send(answer).is_err() {
-                tracing::info!(
-                    request_id = %self.request_id,
-                    "the caller had left before the function answered; the answer is dropped"
-                );
-            }
-            None
-        };
-        Finished {
-            request_id: self.request_id,
-            started: self.started,
-            started_at: self.started_at,
-            duration: self.started.elapsed(),
-            init,
-            payload_bytes: self.payload_bytes,
-            outcome,
-            tail: self.tail,
-            waiting,
         }
     }
 }

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use function_supervisor::{Artifact, Generation};
 
 use super::Answer;
-use super::environment_state::{
-    Delivery, Ending, EnvironmentId, InFlight, Phase, Runtime, StopReason,
-};
+use super::environment_state::{Delivery, EnvironmentId, Phase, Runtime, StopReason};
+use super::in_flight::{Ending, InFlight};
 use super::pool::{Decisions, Pending, Pool, give};
 use super::runtime_calls::Work;
 use crate::logs::{FailedInit, InitPhase};
@@ -42,19 +41,21 @@ impl Pool {
             Phase::Starting => {
                 environment.init = Some(environment.started.elapsed());
                 environment.idle_since = Instant::now();
+                environment.initialised(InitPhase::Init);
                 let artifact = environment.artifact.clone();
                 decisions.changed = true;
                 self.became_ready(artifact);
             }
             Phase::StartingFor(waiting) => {
                 claim = Some(*waiting);
+                environment.initialised(InitPhase::Invoke);
                 let artifact = environment.artifact.clone();
                 decisions.changed = true;
                 self.became_ready(artifact);
             }
             Phase::Answered(ending) => {
                 let Ending { mut in_flight, .. } = ending;
-                in_flight.duration = in_flight.started.elapsed();
+                in_flight.all_are_done();
                 environment.idle_since = in_flight.started + in_flight.duration;
                 environment.finished.push(in_flight);
                 environment.wake.notify_one();
@@ -130,11 +131,12 @@ impl Pool {
             }
             Phase::StartingFor(claim) => {
                 environment.init_came_to_nothing(InitPhase::Invoke, FailedInit::Timeout);
+                let in_flight = environment.give_up(*claim);
                 self.starts_over = Some(environment.generation());
                 self.vacate(id);
-                let timeout = claim.deadline - claim.started;
+                let timeout = in_flight.deadline - in_flight.started;
                 let outcome = Outcome::TimedOut { timeout };
-                self.end_in_flight(id, claim.into_in_flight(), outcome);
+                self.end_in_flight(id, in_flight, outcome);
                 self.dispatch(next_id, decisions);
             }
             // It has waited long enough.
@@ -179,10 +181,11 @@ impl Pool {
         match std::mem::replace(&mut environment.phase, stopping) {
             Phase::StartingFor(claim) => {
                 environment.init_came_to_nothing(InitPhase::Invoke, failure.as_logged());
+                let in_flight = environment.give_up(*claim);
                 self.starts_over = Some(generation);
                 self.vacate(id);
                 let outcome = Outcome::FunctionError(error);
-                self.end_in_flight(id, claim.into_in_flight(), outcome);
+                self.end_in_flight(id, in_flight, outcome);
                 self.dispatch(next_id, decisions);
             }
             Phase::Starting
@@ -241,7 +244,10 @@ impl Pool {
             log_tail: None,
         };
         let init = environment.init.take();
-        let finished = in_flight.end(answer, init);
+        let mut finished = in_flight.end(answer, init);
+        if let Some(watched) = &mut finished.watched {
+            watched.answered = None;
+        }
         environment.finished.push(finished);
     }
 
@@ -299,13 +305,14 @@ impl Pool {
             }
             Phase::StartingFor(claim) => {
                 environment.init_came_to_nothing(InitPhase::Invoke, failure.as_logged());
+                let in_flight = environment.give_up(*claim);
                 self.starts_over = Some(generation);
                 self.vacate(id);
                 let outcome = match failure {
                     InitFailure::Exited(exit) => Outcome::Crashed(*exit),
                     other => Outcome::InitFailed(other.clone()),
                 };
-                self.end_in_flight(id, claim.into_in_flight(), outcome);
+                self.end_in_flight(id, in_flight, outcome);
             }
             Phase::Busy(in_flight) => {
                 let outcome = match failure {

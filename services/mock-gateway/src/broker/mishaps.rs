@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use app_model::FunctionName;
 
-use super::environment_state::{Claim, Environment, Phase, StopReason};
+use super::environment_state::{Environment, Phase, StopReason};
+use super::in_flight::Claim;
 use super::pool::Pool;
 use super::{Broker, PoolId};
 use crate::invocation::RequestId;

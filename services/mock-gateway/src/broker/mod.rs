@@ -6,6 +6,8 @@
 //! nothing polls.
 
 mod environment_state;
+mod extension;
+mod in_flight;
 mod lifecycle;
 mod mishaps;
 mod pool;
@@ -28,11 +30,12 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use environment_state::{Delivery, EnvironmentId, Finished, StopReason};
+pub(crate) use environment_state::{Delivery, EnvironmentId, StopReason};
+pub(crate) use in_flight::Finished;
 pub(crate) use mishaps::Doom;
 pub use reply::ResponseStream;
 pub(crate) use reply::{Next, Pieces};
-pub(crate) use runtime_calls::{CallRefused, ExtensionRefused, MAX_EXTENSIONS, Said, Work};
+pub(crate) use runtime_calls::{CallRefused, ExtensionRefused, MAX_EXTENSIONS, Said};
 pub(crate) use view::Declared;
 pub use view::{BuildView, EnvironmentView, FunctionView, InvocationRecord};
 
@@ -499,7 +502,8 @@ impl Broker {
                 request_id: handed_over.request_id,
                 trace: handed_over.trace.as_ref(),
             };
-            handed_over.sandbox.say(&start, None);
+            // Subscribers were told already, in order.
+            handed_over.sandbox.log(&start, None);
         }
         if decisions.look_again {
             let broker = self.clone();

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::environment_state::{
-    Claim, Delivery, Environment, EnvironmentId, ExtensionEvent, InFlight, Lifetimes, Phase,
-    Runtime, StopReason,
+    Delivery, Environment, EnvironmentId, Lifetimes, Phase, Runtime, StopReason,
 };
+use super::extension::ExtensionEvent;
+use super::in_flight::{Claim, InFlight, Watched};
 use super::mishaps::Doom;
 use super::reply::Reply;
 use super::{Answer, BuildNote};
@@ -301,7 +302,9 @@ impl Pool {
         *next_id += 1;
         let id = EnvironmentId(*next_id);
         let sandbox = match self.vacant.take() {
-            Some((generation, sandbox)) if generation == artifact.generation => sandbox,
+            Some((generation, place)) if generation == artifact.generation => {
+                Arc::new(place.next())
+            }
             _ => Arc::new(Sandbox::new(Timestamp::now(), &artifact, self.log.clone())),
         };
         self.environments
@@ -466,6 +469,7 @@ pub(super) fn give(
     let nonce = Uuid::new_v4();
     let request_id = pending.invocation.request_id;
     let wants_log_tail = pending.invocation.wants_log_tail;
+    let watched = Watched::new(environment, &pending.invocation);
     let payload_bytes = pending.invocation.payload.len();
     let invoke_event = environment
         .extensions
@@ -485,7 +489,7 @@ pub(super) fn give(
     environment.runtime = Runtime::Working;
     environment.invocations += 1;
     environment.last_request = Some(request_id);
-    environment.phase = Phase::Busy(InFlight {
+    let in_flight = InFlight {
         request_id,
         nonce,
         reply: pending.reply,
@@ -495,7 +499,10 @@ pub(super) fn give(
         deadline,
         payload_bytes,
         tail,
-    });
+        watched,
+    };
+    in_flight.tell_start(&environment.sandbox);
+    environment.phase = Phase::Busy(in_flight);
     if environment.timer.is_none_or(|timer| timer > deadline) {
         environment.timer = Some(deadline);
         environment.wake.notify_one();

@@ -1,6 +1,7 @@
 //! What processes and the tasks that own them tell the broker: polls, answers, errors,
 //! extensions, printed lines, the end.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,16 +10,16 @@ use socket2::Socket;
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::environment_state::{
-    Delivery, Ending, Environment, Extension, ExtensionEvent, ExtensionState, Finished, Phase,
-    Poller, Runtime, StopReason,
-};
+use super::environment_state::{Delivery, Environment, Phase, Poller, Runtime, StopReason};
+use super::extension::{Extension, ExtensionEvent, ExtensionState};
+use super::in_flight::{Ending, Finished};
 use super::pool::{Decisions, Pool};
 use super::{Answer, Broker, EnvironmentKey, LONGEST_WAIT};
 use crate::extensions_api;
 use crate::invocation::RequestId;
 use crate::logs::{InitPhase, InitReport};
 use crate::outcome::{InitFailure, Outcome};
+use crate::sandbox::Sandbox;
 
 /// As many extensions as Lambda takes.
 pub(crate) const MAX_EXTENSIONS: usize = 10;
@@ -139,6 +140,9 @@ impl Broker {
                     to: "Ready",
                 }));
             }
+            if let Phase::Answered(ending) = &mut environment.phase {
+                ending.in_flight.runtime_is_done(&environment.sandbox);
+            }
             let (sender, receiver) = oneshot::channel();
             environment.runtime = Runtime::Polling(Some(Poller { sender, connection }));
             pool.settle(key.id, next_id, decisions);
@@ -179,6 +183,9 @@ impl Broker {
                 && nonce.is_none_or(|nonce| is_same(nonce, in_flight.nonce));
             if !is_its_own {
                 return None;
+            }
+            if let Some(watched) = &mut in_flight.watched {
+                watched.began = Some(Instant::now());
             }
             in_flight
                 .reply
@@ -253,6 +260,31 @@ impl Broker {
             Ok(id)
         });
         registered.unwrap_or(Err(ExtensionRefused::RegistrationClosed))
+    }
+
+    /// What a registered extension is called, and where it runs.
+    pub(crate) fn subscriber(
+        &self,
+        key: EnvironmentKey,
+        extension: Uuid,
+    ) -> Option<(String, Arc<Sandbox>)> {
+        let found = self.with_environment(key, |environment| {
+            let mut extensions = environment.extensions.iter();
+            let extension = extensions.find(|e| e.id == extension)?;
+            Some((extension.name.clone(), environment.sandbox.clone()))
+        });
+        found.flatten()
+    }
+
+    /// Runs something to its end, or until everything is killed.
+    pub(crate) fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let killing = self.shared.killing.clone();
+        self.shared.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = killing.cancelled() => {}
+            }
+        });
     }
 
     /// An extension asks for its next event.

@@ -9,7 +9,8 @@ use journal::{Journal, Weigh};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::environment_state::{Environment, Finished};
+use super::environment_state::Environment;
+use super::in_flight::Finished;
 use super::pool::Pool;
 use super::{Broker, EnvironmentKey};
 use crate::outcome::Outcome;

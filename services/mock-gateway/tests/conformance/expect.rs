@@ -94,7 +94,8 @@ fn as_text(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn same(expected: &Value, seen: &Value, kept: &Kept) -> bool {
+/// Whether a value is as it should be.
+pub(crate) fn same(expected: &Value, seen: &Value, kept: &Kept) -> bool {
     match (expected, seen) {
         (Value::String(pattern), seen) if pattern.starts_with('~') => {
             is_like(pattern, &as_text(seen), kept)

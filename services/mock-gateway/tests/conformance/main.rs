@@ -13,6 +13,8 @@ mod puppet;
 #[cfg(test)]
 mod script;
 #[cfg(test)]
+mod sink;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod suite;

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::expect::{Expect, Kept, Seen, fill, is_like};
 use crate::puppet::{Order, Reply, Request};
+use crate::sink::{Sink, Told};
 use crate::stage::{Arrivals, Puppet};
 use crate::table::Played;
 
@@ -54,6 +55,10 @@ pub(crate) struct Step {
     read: Option<(String, String)>,
     /// A text to keep, by its name.
     keep_as: Option<(String, String)>,
+    /// A port of this machine takes telemetry from here on: `{{port}}`.
+    listen: bool,
+    /// What comes there.
+    told: Vec<Told>,
     exit: Option<i32>,
     abort: bool,
     /// The process has ended, or does so now.
@@ -101,6 +106,7 @@ pub(crate) struct Play {
     puppet: Option<Puppet>,
     kept: Kept,
     calls: BTreeMap<String, JoinHandle<Result<Seen, String>>>,
+    sink: Option<Sink>,
 }
 
 /// Plays a case.
@@ -122,6 +128,7 @@ pub(crate) async fn play(
         arrivals,
         puppet: None,
         calls: BTreeMap::new(),
+        sink: None,
     };
     for (number, step) in case.steps.iter().enumerate() {
         let played = play.step(step).await;
@@ -145,6 +152,11 @@ fn seen(reply: Reply) -> Seen {
 
 impl Play {
     async fn step(&mut self, step: &Step) -> Result<(), String> {
+        if step.listen {
+            let sink = Sink::start().await;
+            self.kept.insert("port".to_owned(), sink.port.to_string());
+            self.sink = Some(sink);
+        }
         if let Some(event) = &step.begin {
             self.begin(event, &step.with).await?;
         }
@@ -181,6 +193,10 @@ impl Play {
         if let Some(expected) = &step.caller {
             let answer = self.answer("caller").await?;
             expected.check(&answer, &self.kept)?;
+        }
+        for told in &step.told {
+            let sink = self.sink.as_mut().ok_or("nobody listens")?;
+            sink.await_record(told, &self.kept, WITHIN).await?;
         }
         self.act(step).await
     }
