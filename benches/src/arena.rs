@@ -40,6 +40,7 @@ pub(crate) struct Arena {
     logs: PathBuf,
     longshore: Contender,
     cargo_lambda: Contender,
+    earlier: Contender,
     rustc: String,
     edits: u32,
     launches: u32,
@@ -72,13 +73,19 @@ impl Arena {
             .unwrap_or_default();
         let longshore = match settings.only {
             Some(Tool::CargoLambda) => Contender::Absent("not run: --only cargo-lambda".to_owned()),
-            Some(Tool::Longshore) | None => find_longshore(&settings, &project, &logs).await?,
+            Some(Tool::Longshore | Tool::Earlier) | None => {
+                find_longshore(&settings, &project, &logs).await?
+            }
         };
         let cargo_lambda = match settings.only {
             Some(Tool::Longshore) => Contender::Absent("not run: --only longshore".to_owned()),
-            Some(Tool::CargoLambda) | None => {
+            Some(Tool::CargoLambda | Tool::Earlier) | None => {
                 find_cargo_lambda(&settings.cargo_lambda, &project).await
             }
+        };
+        let earlier = match &settings.earlier {
+            Some(binary) => earlier_longshore(binary, &project).await?,
+            None => Contender::Absent("not run: name an earlier build with --earlier".to_owned()),
         };
         Ok(Self {
             settings,
@@ -87,6 +94,7 @@ impl Arena {
             logs,
             longshore,
             cargo_lambda,
+            earlier,
             rustc,
             edits: 0,
             launches: 0,
@@ -140,6 +148,7 @@ impl Arena {
         match tool {
             Tool::Longshore => &self.longshore,
             Tool::CargoLambda => &self.cargo_lambda,
+            Tool::Earlier => &self.earlier,
         }
     }
 
@@ -283,6 +292,16 @@ async fn find_longshore(
     let version = commit.map_or(version.clone(), |commit| {
         format!("{version}, commit {commit}")
     });
+    Ok(Contender::Ready { binary, version })
+}
+
+async fn earlier_longshore(binary: &Path, project: &Path) -> anyhow::Result<Contender> {
+    let binary = binary
+        .canonicalize()
+        .with_context(|| format!("there is no {}", binary.display()))?;
+    let version = version_of(&binary, &["--version"], project)
+        .await
+        .with_context(|| format!("{} does not say its version", binary.display()))?;
     Ok(Contender::Ready { binary, version })
 }
 

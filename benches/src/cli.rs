@@ -22,6 +22,9 @@ pub(crate) struct Cli {
     /// The longshore binary; by default it is built with `cargo build --release`
     #[arg(long, env = "BENCH_LONGSHORE")]
     longshore: Option<PathBuf>,
+    /// A longshore binary of an earlier commit, to measure this one beside it
+    #[arg(long, env = "BENCH_EARLIER")]
+    earlier: Option<PathBuf>,
     /// The cargo-lambda binary (pip install cargo-lambda)
     #[arg(long, env = "BENCH_CARGO_LAMBDA", default_value = "cargo-lambda")]
     cargo_lambda: PathBuf,
@@ -44,6 +47,8 @@ pub(crate) struct Cli {
 pub(crate) enum Experiment {
     /// p50, p99 and throughput at 1, 4 and 16 connections
     Latency,
+    /// The same at this commit and at an earlier one; needs --earlier
+    Earlier,
     /// From saving a one-line edit to the first answer of the new code
     SaveToServed,
     /// Requests lost while the source is edited under an open loop
@@ -70,8 +75,9 @@ pub(crate) enum Experiment {
 
 impl Experiment {
     /// Every experiment but `all`, in the order of the page.
-    pub(crate) const EACH: [Self; 11] = [
+    pub(crate) const EACH: [Self; 12] = [
         Self::Latency,
+        Self::Earlier,
         Self::SaveToServed,
         Self::EditsUnderLoad,
         Self::InFlight,
@@ -148,6 +154,7 @@ pub(crate) struct Settings {
     pub(crate) counts: Counts,
     pub(crate) only: Option<Tool>,
     pub(crate) longshore: Option<PathBuf>,
+    pub(crate) earlier: Option<PathBuf>,
     pub(crate) cargo_lambda: PathBuf,
     pub(crate) python: PathBuf,
     pub(crate) scratch: PathBuf,
@@ -169,6 +176,7 @@ impl Cli {
             counts,
             only: self.only,
             longshore: self.longshore.clone(),
+            earlier: self.earlier.clone(),
             cargo_lambda: self.cargo_lambda.clone(),
             python: self.python.clone(),
             scratch: self.scratch.clone().unwrap_or_else(std::env::temp_dir),

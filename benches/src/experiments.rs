@@ -2,6 +2,7 @@
 
 mod compile_error;
 mod crash;
+mod earlier;
 mod edits_under_load;
 mod in_flight;
 mod latency;
@@ -21,6 +22,7 @@ use crate::tool::Tool;
 pub(crate) async fn run(experiment: Experiment, arena: &mut Arena) -> anyhow::Result<Section> {
     match experiment {
         Experiment::Latency => latency::run(arena).await,
+        Experiment::Earlier => earlier::run(arena).await,
         Experiment::SaveToServed => save_to_served::run(arena).await,
         Experiment::EditsUnderLoad => edits_under_load::run(arena).await,
         Experiment::InFlight => in_flight::run(arena).await,

@@ -48,11 +48,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    let experiments = match cli.experiment {
+    let settings = cli.settings();
+    let mut experiments = match cli.experiment {
         Experiment::All => Experiment::EACH.to_vec(),
         one => vec![one],
     };
-    let mut arena = Arena::prepare(cli.settings()).await?;
+    if cli.experiment == Experiment::All && settings.earlier.is_none() {
+        experiments.retain(|experiment| *experiment != Experiment::Earlier);
+    }
+    let mut arena = Arena::prepare(settings).await?;
     let mut sections = Vec::new();
     let mut stopped = Vec::new();
     for experiment in &experiments {

@@ -17,6 +17,9 @@ pub(crate) enum Tool {
     Longshore,
     /// `cargo lambda watch`
     CargoLambda,
+    /// `longshore up` of an earlier build
+    #[value(skip)]
+    Earlier,
 }
 
 impl Tool {
@@ -27,13 +30,14 @@ impl Tool {
         match self {
             Self::Longshore => "longshore",
             Self::CargoLambda => "cargo-lambda",
+            Self::Earlier => "earlier",
         }
     }
 
     /// How it is told to build with the release profile.
     fn release(self) -> &'static [&'static str] {
         match self {
-            Self::Longshore => &["--profile", "release"],
+            Self::Longshore | Self::Earlier => &["--profile", "release"],
             Self::CargoLambda => &["--release"],
         }
     }
@@ -43,6 +47,7 @@ impl Tool {
         match self {
             Self::Longshore => "longshore up",
             Self::CargoLambda => "cargo lambda watch",
+            Self::Earlier => "an earlier longshore up",
         }
     }
 }
@@ -115,7 +120,7 @@ impl Server {
         let addresses = Addresses::free()?;
         let port = |address: SocketAddr| address.port().to_string();
         let mut args: Vec<String> = match tool {
-            Tool::Longshore => vec![
+            Tool::Longshore | Tool::Earlier => vec![
                 "up".to_owned(),
                 "--workspace".to_owned(),
                 workspace.display().to_string(),

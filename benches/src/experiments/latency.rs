@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::arena::Arena;
+use crate::cli::Counts;
 use crate::client::Call;
 use crate::experiments::tool_columns;
 use crate::load::{ClosedLoop, closed_loop};
@@ -13,18 +14,18 @@ use crate::samples::Samples;
 use crate::site::Function;
 use crate::tool::{Profile, Server, Tool};
 
-const CONNECTIONS: [usize; 3] = [1, 4, 16];
+pub(super) const CONNECTIONS: [usize; 3] = [1, 4, 16];
 /// Long enough for a few hundred requests at every level.
-const WARM_UP: Duration = Duration::from_millis(500);
-const BODY: &str = r#"{"webhook_id":"bench","data_url":"http://127.0.0.1/none","callback_url":"http://127.0.0.1/none"}"#;
+pub(super) const WARM_UP: Duration = Duration::from_millis(500);
+pub(super) const BODY: &str = r#"{"webhook_id":"bench","data_url":"http://127.0.0.1/none","callback_url":"http://127.0.0.1/none"}"#;
 
 /// What one tool did at one number of connections: a figure for each round.
 #[derive(Default)]
-struct Rounds {
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-    rate: Vec<f64>,
-    errors: usize,
+pub(super) struct Rounds {
+    pub(super) p50: Vec<f64>,
+    pub(super) p99: Vec<f64>,
+    pub(super) rate: Vec<f64>,
+    pub(super) errors: usize,
 }
 
 impl Rounds {
@@ -55,15 +56,7 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
     let call = Call::post(Function::Echo.path(""), BODY);
     let mut rows = Vec::new();
     for connections in CONNECTIONS {
-        let mut rounds: Vec<Rounds> = servers.iter().map(|_| Rounds::default()).collect();
-        for _ in 0..counts.latency_rounds {
-            for (server, rounds) in servers.iter().zip(&mut rounds) {
-                closed_loop(server.gateway(), &call, connections, WARM_UP).await;
-                rounds.add(
-                    &closed_loop(server.gateway(), &call, connections, counts.latency_run).await,
-                );
-            }
-        }
+        let rounds = interleaved(&servers, &call, connections, counts).await;
         rows.extend(table(arena, connections, &servers, &rounds));
     }
     for server in servers {
@@ -83,6 +76,23 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
         columns: tool_columns(),
         rows,
     })
+}
+
+/// What each server did, in turns.
+pub(super) async fn interleaved(
+    servers: &[Server],
+    call: &Call,
+    connections: usize,
+    counts: Counts,
+) -> Vec<Rounds> {
+    let mut rounds: Vec<Rounds> = servers.iter().map(|_| Rounds::default()).collect();
+    for _ in 0..counts.latency_rounds {
+        for (server, rounds) in servers.iter().zip(&mut rounds) {
+            closed_loop(server.gateway(), call, connections, WARM_UP).await;
+            rounds.add(&closed_loop(server.gateway(), call, connections, counts.latency_run).await);
+        }
+    }
+    rounds
 }
 
 fn table(arena: &Arena, connections: usize, servers: &[Server], rounds: &[Rounds]) -> Vec<Row> {
@@ -131,6 +141,6 @@ fn table(arena: &Arena, connections: usize, servers: &[Server], rounds: &[Rounds
     ]
 }
 
-fn figure(values: &[f64]) -> Cell {
+pub(super) fn figure(values: &[f64]) -> Cell {
     Cell::Measured(values.iter().copied().collect())
 }

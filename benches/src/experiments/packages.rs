@@ -95,7 +95,7 @@ async fn package(
     let (out_text, target_text) = (out.display().to_string(), target.display().to_string());
     let arm = std::env::consts::ARCH == "aarch64";
     let (args, zip): (Vec<&str>, PathBuf) = match tool {
-        Tool::Longshore => (
+        Tool::Longshore | Tool::Earlier => (
             vec![
                 "build",
                 handler,
