@@ -2,6 +2,7 @@
 
 use e2e_tests::in_process::run;
 
+mod aws_clients;
 mod imports;
 #[path = "../suite/pipeline.rs"]
 mod pipeline;

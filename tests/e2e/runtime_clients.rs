@@ -1,9 +1,9 @@
 //! AWS's own runtime clients for Python and Node.js run functions here, unmodified: as
 //! `[workspace.metadata.longshore.function]` declares them.
 //!
-//! A client that this machine has not is left out, and said so on standard error:
-//! `LONGSHORE_TEST_PYTHON` names a Python that has `awslambdaric`,
-//! `LONGSHORE_TEST_NODE_RIC` a folder in which `npm install aws-lambda-ric` was run.
+//! Python's is installed by the test itself. Node.js's has to be compiled: it is left out, and
+//! that is said on standard error, unless `LONGSHORE_TEST_NODE_RIC` names a folder in which
+//! `npm install aws-lambda-ric` was run.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use e2e_tests::{Sandbox, in_process};
+use e2e_tests::in_process::{self, Timing};
+use e2e_tests::{Sandbox, python};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,19 +33,19 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
 
-fn clients() -> Vec<Client> {
+fn clients(python: Option<&Path>) -> Vec<Client> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let python = variable("LONGSHORE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let python = python.unwrap_or(Path::new("python3"));
     let ric = variable("LONGSHORE_TEST_NODE_RIC").unwrap_or_else(|| ".".into());
     let ric = text(&ric.join("node_modules/aws-lambda-ric/bin/index.mjs"));
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     vec![
         Client {
             name: "python",
-            command: words(&[&text(&python), "-m", "awslambdaric", "app.handler"]),
+            command: words(&[&text(python), "-m", "awslambdaric", "app.handler"]),
             source: "app.py",
-            missing: "set LONGSHORE_TEST_PYTHON to a Python with `pip install awslambdaric`",
-            probe: words(&[&text(&python), "-c", "import awslambdaric"]),
+            missing: "its packages could not be installed",
+            probe: words(&[&text(python), "-c", "import awslambdaric"]),
         },
         Client {
             name: "node",
@@ -182,25 +183,27 @@ async fn runs_unmodified(sandbox: &Sandbox, name: &str) -> Result<()> {
 
 #[test]
 fn every_runtime_client_that_is_here_runs_a_function() -> Result<()> {
-    let (here, missing): (Vec<Client>, Vec<Client>) = clients().into_iter().partition(is_here);
-    let mut said = std::io::stderr();
-    for client in &missing {
-        // Not by `eprintln!`: of a test that passes nobody would see it.
+    in_process::run(async |_| {
+        let python = python::interpreter("the runtime client for Python").await?;
+        let all = clients(python.as_deref());
+        let (here, missing): (Vec<Client>, Vec<Client>) = all.into_iter().partition(is_here);
+        let mut said = std::io::stderr();
+        for client in &missing {
+            // Not by `eprintln!`: of a test that passes nobody would see it.
+            writeln!(
+                said,
+                "SKIPPED runtime client {}: {}",
+                client.name, client.missing
+            )?;
+        }
+        let (of, skipped) = (here.len() + missing.len(), missing.len());
         writeln!(
             said,
-            "SKIPPED runtime client {}: {}",
-            client.name, client.missing
+            "runtime clients: {} of {of} tested, {skipped} skipped",
+            here.len()
         )?;
-    }
-    let (of, skipped) = (here.len() + missing.len(), missing.len());
-    writeln!(
-        said,
-        "runtime clients: {} of {of} tested, {skipped} skipped",
-        here.len()
-    )?;
-    let workspace = workspace(&here)?;
-    in_process::run(async |world| {
-        let sandbox = world.of_workspace(workspace.path()).await?;
+        let workspace = workspace(&here)?;
+        let sandbox = in_process::of_workspace(workspace.path(), Timing::AWS).await?;
         for client in &here {
             let ran = runs_unmodified(&sandbox, client.name).await;
             ran.with_context(|| format!("runtime client {}", client.name))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use longshore::settings::{PackageSource, Profile, Settings, Start, Watch};
+use longshore::settings::{Pace, PackageSource, Profile, Settings, Start, Watch};
 use longshore::stack::{Parts, Stack};
 use reqwest::StatusCode;
 use service_runtime::{LogFormat, Shutdown};
@@ -45,13 +45,50 @@ impl Services {
 }
 
 pub(crate) async fn start(workspace: &Path, variables: &[(&str, &str)]) -> Result<Sandbox> {
+    start_timed(workspace, variables, Timing::AWS).await
+}
+
+/// How fast time goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// For asynchronous invocations.
+    pub pace: Pace,
+    /// Of every function, instead of what its package says.
+    pub function_timeout: Option<Duration>,
+}
+
+impl Timing {
+    /// As on AWS.
+    pub const AWS: Self = Self {
+        pace: Pace::AWS,
+        function_timeout: None,
+    };
+}
+
+/// The functions of a workspace, with a timing of the test's own.
+///
+/// # Errors
+/// If a service cannot start.
+pub async fn of_workspace(workspace: &Path, timing: Timing) -> Result<Sandbox> {
+    start_timed(workspace, &[], timing).await
+}
+
+async fn start_timed(
+    workspace: &Path,
+    variables: &[(&str, &str)],
+    timing: Timing,
+) -> Result<Sandbox> {
     let fixtures = TempDir::new()?;
     std::fs::copy(
         repository().join("fixtures/data/sample.ndjson"),
         fixtures.path().join("sample.ndjson"),
     )?;
     let shutdown = Shutdown::new();
-    let settings = settings(workspace, fixtures.path(), variables);
+    let settings = Settings {
+        time_scale: timing.pace,
+        function_timeout: timing.function_timeout,
+        ..settings(workspace, fixtures.path(), variables)
+    };
     let stack = Stack::start(settings, Parts::ALL, shutdown.clone()).await?;
     let addresses = *stack.addresses();
     let url = |address: Option<SocketAddr>, what: &'static str| {
@@ -86,13 +123,7 @@ pub(crate) async fn start(workspace: &Path, variables: &[(&str, &str)]) -> Resul
 /// A target folder for functions beside the one that this test was built in: kept from run
 /// to run, and never locked by the cargo that runs the tests.
 fn target_dir() -> PathBuf {
-    let executable = std::env::current_exe().ok();
-    let target = executable
-        .as_deref()
-        .and_then(|path| path.ancestors().nth(3));
-    target
-        .map_or_else(|| repository().join("target"), Path::to_owned)
-        .join("functions")
+    crate::target().join("functions")
 }
 
 /// The repository's functions as `make test ARTIFACTS=1` packaged them; else none: every
@@ -137,7 +168,7 @@ fn settings(workspace: &Path, fixtures: &Path, variables: &[(&str, &str)]) -> Se
         idle_timeout: Duration::ZERO,
         freeze: false,
         integration_timeout: Duration::from_secs(29),
-        time_scale: longshore::settings::Pace::AWS,
+        time_scale: Pace::AWS,
         job_timeout: Duration::from_secs(60),
         job_silence: Duration::from_secs(60),
         drain: Duration::from_secs(10),

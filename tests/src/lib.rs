@@ -11,6 +11,7 @@ pub mod containers;
 #[cfg(feature = "docker")]
 mod engine;
 pub mod in_process;
+pub mod python;
 mod sandbox;
 mod scratch;
 mod world;
@@ -18,6 +19,15 @@ mod world;
 pub use sandbox::{Answer, Sandbox, Urls};
 pub use scratch::Scratch;
 pub use world::World;
+
+/// The target folder that this test was built in.
+pub(crate) fn target() -> std::path::PathBuf {
+    let executable = std::env::current_exe().ok();
+    let target = executable
+        .as_deref()
+        .and_then(|path| path.ancestors().nth(3));
+    target.map_or_else(|| repository().join("target"), std::path::Path::to_owned)
+}
 
 /// This repository.
 pub(crate) fn repository() -> std::path::PathBuf {
