@@ -11,5 +11,7 @@ mod refusals;
 #[path = "../suite/reload.rs"]
 mod reload;
 mod runtime_clients;
+mod rust_sdk;
+mod self_invocation;
 #[path = "../suite/storage.rs"]
 mod storage;

@@ -17,6 +17,7 @@ use crate::repository;
 pub struct Scratch {
     folder: TempDir,
     function: &'static str,
+    source: &'static str,
 }
 
 const SOURCE: &str = r#"use lambda_runtime::{LambdaEvent, Error, run, service_fn};
@@ -111,8 +112,21 @@ impl Scratch {
     /// # Errors
     /// If files cannot be written.
     pub fn new(function: &'static str, version: &str) -> anyhow::Result<Self> {
-        let folder = TempDir::new()?;
-        let scratch = Self { folder, function };
+        let scratch = Self::of_source(function, SOURCE)?;
+        scratch.write(version)?;
+        Ok(scratch)
+    }
+
+    /// The same with a function of the test's own.
+    ///
+    /// # Errors
+    /// If files cannot be written.
+    pub fn of_source(function: &'static str, source: &'static str) -> anyhow::Result<Self> {
+        let scratch = Self {
+            folder: TempDir::new()?,
+            function,
+            source,
+        };
         std::fs::create_dir_all(scratch.workspace().join("handlers/probe/src"))?;
         let manifest = std::fs::read_to_string(repository().join("Cargo.toml"))?;
         std::fs::write(
@@ -130,7 +144,7 @@ impl Scratch {
             scratch.workspace().join("Cargo.lock"),
         )
         .context("no Cargo.lock to copy")?;
-        scratch.write(version)?;
+        scratch.write("")?;
         Ok(scratch)
     }
 
@@ -146,7 +160,7 @@ impl Scratch {
         self.function
     }
 
-    fn source(&self) -> PathBuf {
+    fn main(&self) -> PathBuf {
         self.workspace().join("handlers/probe/src/main.rs")
     }
 
@@ -156,8 +170,8 @@ impl Scratch {
     /// If the file cannot be written.
     pub fn write(&self, version: &str) -> anyhow::Result<()> {
         Ok(std::fs::write(
-            self.source(),
-            SOURCE.replace("@VERSION@", version),
+            self.main(),
+            self.source.replace("@VERSION@", version),
         )?)
     }
 
@@ -167,6 +181,6 @@ impl Scratch {
     /// If the file cannot be written.
     pub fn break_it(&self) -> anyhow::Result<()> {
         let broken = SOURCE.replace("let command: Value", "let command: NoSuchType");
-        Ok(std::fs::write(self.source(), broken)?)
+        Ok(std::fs::write(self.main(), broken)?)
     }
 }
