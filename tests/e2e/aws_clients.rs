@@ -1,5 +1,5 @@
 //! boto3 and the AWS CLI call Lambda's API and read logs with an endpoint URL alone: what
-//! they do, and what they must be answered, is in `tests/clients/lambda_api.py`.
+//! they do, and what they must be answered, is in `tests/clients/test_*.py`.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -61,8 +61,7 @@ fn boto3_and_the_aws_cli_exercise_every_operation() -> Result<()> {
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("NO_PROXY", "127.0.0.1"),
         ];
-        let program = clients.join("lambda_api.py");
-        let said = python::test_program(&python, &program, &variables, WITHIN).await?;
+        let said = python::unittest(&python, &clients, &variables, WITHIN).await?;
         let ran = said.lines().find(|line| line.starts_with("Ran "));
         writeln!(
             std::io::stderr(),

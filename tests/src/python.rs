@@ -118,33 +118,32 @@ async fn run(program: &Path, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a Python program that tests, with these variables beside the process's own. What it
-/// said is printed if it fails.
+/// Runs the `test_*.py` of a folder, with these variables beside the process's own; what
+/// `unittest` said. That is in the error if one fails.
 ///
 /// # Errors
-/// If it fails, or takes too long.
-#[expect(clippy::disallowed_methods, reason = "runs a Python test program")]
-pub async fn test_program(
+/// If one fails, or they take too long.
+#[expect(clippy::disallowed_methods, reason = "runs tests in Python")]
+pub async fn unittest(
     python: &Path,
-    program: &Path,
+    folder: &Path,
     variables: &[(&str, &str)],
     within: Duration,
 ) -> Result<String> {
     let mut command = Command::new(python);
     // No `__pycache__` in the repository.
-    command
-        .arg("-B")
-        .arg(program)
-        .envs(variables.iter().copied());
+    command.args(["-B", "-m", "unittest", "discover", "--verbose"]);
+    command.arg("--start-directory").arg(folder);
+    command.envs(variables.iter().copied());
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(within, command.output())
         .await
-        .with_context(|| format!("{} takes over {within:?}", program.display()))??;
+        .with_context(|| format!("{} takes over {within:?}", folder.display()))??;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(
         output.status.success(),
         "{}:\n{}{said}",
-        program.display(),
+        folder.display(),
         String::from_utf8_lossy(&output.stdout)
     );
     Ok(said)
