@@ -167,6 +167,7 @@ fn settings(workspace: &Path, fixtures: &Path, variables: &[(&str, &str)]) -> Se
         init_timeout: Duration::from_secs(10),
         idle_timeout: Duration::ZERO,
         freeze: false,
+        parity: longshore::settings::Parity::Warn,
         integration_timeout: Duration::from_secs(29),
         time_scale: Pace::AWS,
         job_timeout: Duration::from_secs(60),

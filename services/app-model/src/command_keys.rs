@@ -95,6 +95,7 @@ pub(crate) fn declared_commands(
                 cwd: table.resolve(&cwd),
                 watch: watch.iter().map(|path| table.resolve(path)).collect(),
             }),
+            beyond: settings.beyond(),
             settings: settings.into_settings(handler.as_deref().unwrap_or("bootstrap")),
         });
     }

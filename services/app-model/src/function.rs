@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::Excess;
+
 /// A Lambda function's name: 1 to 64 letters, digits, hyphens and underscores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FunctionName(String);
@@ -51,6 +53,9 @@ pub struct Function {
     pub source: FunctionSource,
     /// Memory, timeout, environment.
     pub settings: FunctionSettings,
+    /// What AWS would refuse of it and its settings do not show: a value that was declared
+    /// and does not count, a zip that is too large.
+    pub beyond: Vec<Excess>,
 }
 
 /// Where a function's code comes from.

@@ -8,6 +8,7 @@ mod authorizer_settings;
 mod command_keys;
 mod function;
 mod model;
+pub mod parity;
 mod router_keys;
 mod routes;
 mod section;
@@ -26,4 +27,5 @@ pub use function::{
     InvalidFunctionName, LogFormat,
 };
 pub use model::AppModel;
+pub use parity::{Excess, Parity};
 pub use routes::{DEFAULT_ROUTE, NoRoute, Route, RouteDeclaration, RouteError, RouteTable};

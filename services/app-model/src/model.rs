@@ -79,6 +79,7 @@ impl AppModel {
                             bin: target.name.clone(),
                             manifest_path: package.manifest_path.clone().into_std_path_buf(),
                         }),
+                        beyond: settings.beyond(),
                         settings: settings.into_settings("bootstrap"),
                     },
                     package.manifest_path.as_std_path(),

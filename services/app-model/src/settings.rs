@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::parity::{MEMORY, Rule, TIMEOUT};
 use crate::section::{Problems, Section};
-use crate::{FunctionSettings, LogFormat};
+use crate::{Excess, FunctionSettings, LogFormat};
 
 /// Lambda's bounds.
 const MEMORY_MB: std::ops::RangeInclusive<u64> = 128..=10_240;
@@ -25,6 +26,8 @@ pub(crate) struct SettingsLayers {
     timeout: Option<Duration>,
     env: BTreeMap<String, String>,
     log_format: Option<LogFormat>,
+    /// What AWS would refuse: of each setting, what the innermost layer says.
+    beyond: BTreeMap<&'static str, Excess>,
     /// Files that were read on the way.
     pub(crate) inputs: Vec<PathBuf>,
 }
@@ -63,9 +66,13 @@ impl SettingsLayers {
 
     /// `memory` (MB) and `timeout` (seconds).
     pub(crate) fn add_limits(&mut self, table: &Section<'_>, problems: &mut Problems) {
-        let mut bounded = |name: &str, bounds: std::ops::RangeInclusive<u64>, unit: &str| {
+        let mut bounded = |name: &'static str,
+                           bounds: std::ops::RangeInclusive<u64>,
+                           unit: &str,
+                           rule: &'static Rule| {
             let value = table.get::<u64>(name, problems)?;
             if bounds.contains(&value) {
+                self.beyond.remove(name);
                 return u32::try_from(value).ok();
             }
             let (low, high) = bounds.into_inner();
@@ -73,12 +80,21 @@ impl SettingsLayers {
                 name,
                 &format!("{value} is out of range: Lambda takes {low} to {high} {unit}"),
             ));
+            let excess = rule.broken(format!("`{name} = {value}` is declared"));
+            self.beyond.insert(name, excess);
             None
         };
-        self.memory_mb = bounded("memory", MEMORY_MB, "MB").or(self.memory_mb);
-        self.timeout = bounded("timeout", TIMEOUT_SECONDS, "seconds")
+        let memory = bounded("memory", MEMORY_MB, "MB", &MEMORY);
+        let timeout = bounded("timeout", TIMEOUT_SECONDS, "seconds", &TIMEOUT);
+        self.memory_mb = memory.or(self.memory_mb);
+        self.timeout = timeout
             .map(|seconds| Duration::from_secs(seconds.into()))
             .or(self.timeout);
+    }
+
+    /// What AWS would refuse of what was declared.
+    pub(crate) fn beyond(&self) -> Vec<Excess> {
+        self.beyond.values().cloned().collect()
     }
 
     /// `log_format`: `text` or `json`, in Lambda's spelling too.

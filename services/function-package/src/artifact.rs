@@ -26,6 +26,8 @@ pub struct UnpackedArtifact {
     pub bootstrap: PathBuf,
     /// The folder that stands for `/var/task`, absolute.
     pub task_root: PathBuf,
+    /// Bytes of the zip.
+    pub zip_bytes: u64,
     /// What the package is, where Longshore made it.
     pub manifest: Option<Manifest>,
 }
@@ -37,7 +39,7 @@ pub struct UnpackedArtifact {
 /// for another processor than this machine's.
 pub fn unpack(zip: &Path, into: &Path) -> Result<UnpackedArtifact, PackageError> {
     let bytes = fs::read(zip).map_err(ArchiveError::file("read", zip))?;
-    let hash = sha256(&bytes);
+    let (hash, zip_bytes) = (sha256(&bytes), bytes.len() as u64);
     // A manifest of another zip, or of another tool, describes nothing here.
     let manifest = Manifest::beside(zip).unwrap_or_default();
     let manifest = manifest.filter(|manifest| manifest.sha256 == hash);
@@ -60,6 +62,7 @@ pub fn unpack(zip: &Path, into: &Path) -> Result<UnpackedArtifact, PackageError>
             .map_or_else(|| name_of(zip), |manifest| manifest.handler.clone()),
         bootstrap: task_root.join(BOOTSTRAP),
         task_root,
+        zip_bytes,
         manifest,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use app_model::{Excess, parity};
+
 use crate::architecture::Architecture;
 use crate::archive::{Archive, ArchiveError, Kind};
 use crate::elf::Executable;
@@ -20,36 +22,10 @@ pub struct Limits {
 impl Limits {
     /// 50 MB and 250 MB, as Lambda counts them.
     pub const LAMBDA: Self = Self {
-        zipped: 50 * 1024 * 1024,
+        zipped: parity::ZIP_SIZE.most,
         unzipped: 250 * 1024 * 1024,
     };
 }
-
-/// Bytes that a function's variables may have together, names and values.
-const ENVIRONMENT_LIMIT: usize = 4096;
-
-/// Names that Lambda sets itself and refuses in a function's configuration.
-/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>.
-pub const RESERVED_VARIABLES: &[&str] = &[
-    "_HANDLER",
-    "_X_AMZN_TRACE_ID",
-    "AWS_ACCESS_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_DEFAULT_REGION",
-    "AWS_EXECUTION_ENV",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-    "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_VERSION",
-    "AWS_LAMBDA_INITIALIZATION_TYPE",
-    "AWS_LAMBDA_LOG_GROUP_NAME",
-    "AWS_LAMBDA_LOG_STREAM_NAME",
-    "AWS_LAMBDA_RUNTIME_API",
-    "AWS_REGION",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "LAMBDA_RUNTIME_DIR",
-    "LAMBDA_TASK_ROOT",
-];
 
 /// One thing that is wrong with a package, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,24 +89,9 @@ pub enum Fault {
         /// What was found.
         what: &'static str,
     },
-    /// Lambda sets this variable itself.
-    #[error("the environment sets {0}, which Lambda reserves: choose another name")]
-    ReservedVariable(String),
-    /// Lambda does not take this name.
-    #[error(
-        "the environment sets `{0}`, which is no name for Lambda: a letter, then letters, digits and `_`"
-    )]
-    VariableName(String),
-    /// The variables are over the limit.
-    #[error(
-        "the environment has {size} bytes, Lambda takes {limit}: move values to Parameter Store or S3"
-    )]
-    EnvironmentTooLarge {
-        /// Bytes of names and values.
-        size: usize,
-        /// Bytes they may have.
-        limit: usize,
-    },
+    /// Something that AWS would refuse of how the function is declared.
+    #[error("{0}")]
+    Declaration(Excess),
 }
 
 /// What a package is held against.
@@ -223,32 +184,6 @@ pub(crate) fn check_executable(bytes: &[u8], expected: &Expected) -> Vec<Fault> 
 /// Finds what Lambda would refuse in a function's variables.
 #[must_use]
 pub fn check_environment(variables: &BTreeMap<String, String>) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for name in variables.keys() {
-        if RESERVED_VARIABLES.contains(&name.as_str()) {
-            faults.push(Fault::ReservedVariable(name.clone()));
-        } else if !is_variable_name(name) {
-            faults.push(Fault::VariableName(name.clone()));
-        }
-    }
-    let size = variables
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    if size > ENVIRONMENT_LIMIT {
-        faults.push(Fault::EnvironmentTooLarge {
-            size,
-            limit: ENVIRONMENT_LIMIT,
-        });
-    }
-    faults
-}
-
-/// The pattern of Lambda's API: `[a-zA-Z]([a-zA-Z0-9_])+`.
-fn is_variable_name(name: &str) -> bool {
-    name.len() >= 2
-        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    let excesses = parity::of_variables(variables).into_iter();
+    excesses.map(Fault::Declaration).collect()
 }

@@ -31,7 +31,7 @@ mod verify;
 pub use architecture::{Architecture, UnknownArchitecture};
 pub use archive::{ArchiveError, BOOTSTRAP, Entry};
 pub use artifact::{UnpackedArtifact, remove_unpacked, unpack};
-pub use checks::{Expected, Fault, Limits, RESERVED_VARIABLES, check_environment, check_zip};
+pub use checks::{Expected, Fault, Limits, check_environment, check_zip};
 pub use elf::{Binary, Executable, UnreadableExecutable};
 pub use error::{Faults, PackageError};
 pub use glibc::{GlibcVersion, InvalidGlibcVersion};

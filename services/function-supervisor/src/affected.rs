@@ -141,6 +141,7 @@ mod tests {
                 name,
                 source,
                 settings,
+                beyond: Vec::new(),
             },
         )
     }

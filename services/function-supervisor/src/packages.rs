@@ -9,8 +9,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use app_model::parity::ZIP_SIZE;
 use app_model::{
-    AppModel, CommandSource, Function, FunctionName, FunctionSettings, FunctionSource,
+    AppModel, CommandSource, Excess, Function, FunctionName, FunctionSettings, FunctionSource,
 };
 use function_package::{BOOTSTRAP, UnpackedArtifact, remove_unpacked, unpack};
 
@@ -102,7 +103,7 @@ impl Packages {
     /// Puts the functions over the workspace's.
     pub(crate) fn overlay(&self, model: &mut AppModel) {
         for (name, packaged) in &self.packages {
-            let declared = model.functions.get(name).map(|function| &function.settings);
+            let declared = model.functions.get(name);
             let root = &packaged.unpacked.task_root;
             let function = Function {
                 name: name.clone(),
@@ -112,6 +113,7 @@ impl Packages {
                     watch: Vec::new(),
                 }),
                 settings: settings(declared, &packaged.unpacked),
+                beyond: beyond(declared, packaged.unpacked.zip_bytes),
             };
             model.functions.insert(name.clone(), function);
             model.inputs.push(packaged.zip.clone());
@@ -140,27 +142,33 @@ impl Packages {
 }
 
 /// What the workspace declares, else what the package says of itself, else AWS's defaults.
-fn settings(declared: Option<&FunctionSettings>, unpacked: &UnpackedArtifact) -> FunctionSettings {
-    let mut settings = declared.cloned().unwrap_or_else(|| {
-        let recorded = unpacked
-            .manifest
-            .as_ref()
-            .map(|manifest| &manifest.settings);
-        FunctionSettings {
-            memory_mb: recorded.map_or(FunctionSettings::DEFAULT_MEMORY_MB, |it| it.memory_mb),
-            timeout: recorded.map_or(FunctionSettings::DEFAULT_TIMEOUT, |it| {
-                Duration::from_secs(it.timeout_seconds)
-            }),
-            env: BTreeMap::new(),
-            handler: BOOTSTRAP.to_owned(),
-            log_format: app_model::LogFormat::Text,
-        }
-    });
-    // Where Lambda looks for libraries that came in the zip.
-    let root = unpacked.task_root.display();
-    let libraries = settings.env.entry("LD_LIBRARY_PATH".to_owned());
-    libraries.or_insert_with(|| format!("{root}:{root}/lib"));
-    settings
+fn settings(declared: Option<&Function>, unpacked: &UnpackedArtifact) -> FunctionSettings {
+    if let Some(declared) = declared {
+        return declared.settings.clone();
+    }
+    let recorded = unpacked
+        .manifest
+        .as_ref()
+        .map(|manifest| &manifest.settings);
+    FunctionSettings {
+        memory_mb: recorded.map_or(FunctionSettings::DEFAULT_MEMORY_MB, |it| it.memory_mb),
+        timeout: recorded.map_or(FunctionSettings::DEFAULT_TIMEOUT, |it| {
+            Duration::from_secs(it.timeout_seconds)
+        }),
+        env: BTreeMap::new(),
+        handler: BOOTSTRAP.to_owned(),
+        log_format: app_model::LogFormat::Text,
+    }
+}
+
+/// What AWS would refuse of the declaration, and of a zip of this size.
+fn beyond(declared: Option<&Function>, zip_bytes: u64) -> Vec<Excess> {
+    let mut beyond = declared.map_or_else(Vec::new, |declared| declared.beyond.clone());
+    if zip_bytes > ZIP_SIZE.most {
+        let found = format!("it has {zip_bytes} bytes: upload it by way of S3, or leave files out");
+        beyond.push(ZIP_SIZE.broken(found));
+    }
+    beyond
 }
 
 fn chain(error: &dyn Error) -> String {
@@ -171,4 +179,17 @@ fn chain(error: &dyn Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zip_of_more_than_50_mb_is_beyond_what_lambda_takes() {
+        assert_eq!(beyond(None, ZIP_SIZE.most), []);
+        let excesses = beyond(None, ZIP_SIZE.most + 1);
+        assert_eq!(excesses[0].rule.name, "zip-size");
+        assert!(excesses[0].to_string().contains("52428801 bytes"));
+    }
 }

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use app_model::FunctionName;
+use app_model::{Excess, FunctionName, parity};
 pub use function_supervisor::PackageSource;
-pub use mock_gateway::Pace;
+pub use mock_gateway::{Pace, Parity};
 use service_runtime::LogFormat;
 
 use crate::env::Environment;
@@ -65,6 +65,7 @@ settings! {
     INIT_TIMEOUT: "init-timeout", "LONGSHORE_INIT_TIMEOUT", "SECONDS", "10", "How long a function may take to start before it is started over within its first invocation.";
     IDLE_TIMEOUT: "idle-timeout", "LONGSHORE_IDLE_TIMEOUT", "SECONDS", "900", "How long an environment waits for work until it is shut down; 0: for ever.";
     FREEZE: "freeze", "LONGSHORE_FREEZE", "BOOL", "false", "Freeze functions between invocations, as AWS does.";
+    PARITY: "parity", "LONGSHORE_PARITY", "warn|enforce", "warn", "What becomes of that which works here and would fail on AWS: it is told of, or it fails here too (docs/parity.md).";
     INTEGRATION_TIMEOUT: "integration-timeout", "LONGSHORE_INTEGRATION_TIMEOUT", "SECONDS", "29", "How long the gateway waits for a function; the function runs on.";
     TIME_SCALE: "time-scale", "LONGSHORE_TIME_SCALE", "FACTOR", "1", "How fast time goes by for asynchronous invocations; at 60, a retry after a minute comes after a second.";
     JOB_TIMEOUT: "job-timeout", "LONGSHORE_JOB_TIMEOUT", "SECONDS", "10800", "How long the poller waits for a job's last report, from its first.";
@@ -176,6 +177,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// See [`FREEZE`].
     pub freeze: bool,
+    /// See [`PARITY`].
+    pub parity: Parity,
     /// See [`INTEGRATION_TIMEOUT`].
     pub integration_timeout: Duration,
     /// See [`TIME_SCALE`].
@@ -413,6 +416,7 @@ impl Settings {
             init_timeout: read.seconds(&INIT_TIMEOUT),
             idle_timeout: read.seconds(&IDLE_TIMEOUT),
             freeze: read.required(&FREEZE, false),
+            parity: read.required(&PARITY, Parity::Warn),
             integration_timeout: read.seconds(&INTEGRATION_TIMEOUT),
             time_scale: read.required(&TIME_SCALE, Pace::AWS),
             job_timeout: read.seconds(&JOB_TIMEOUT),
@@ -432,120 +436,38 @@ impl Settings {
                 MAX_ENVIRONMENTS.variable
             ));
         }
+        if settings.parity == Parity::Enforce {
+            let excesses = settings.excesses();
+            read.wrong.extend(excesses.iter().map(ToString::to_string));
+        }
         if read.wrong.is_empty() {
             Ok(settings)
         } else {
             Err(InvalidSettings(read.wrong))
         }
     }
+
+    /// What AWS could not be set to.
+    #[must_use]
+    pub fn excesses(&self) -> Vec<Excess> {
+        let timeouts = [
+            (&parity::INTEGRATION_TIMEOUT, self.integration_timeout),
+            (&parity::INIT_TIMEOUT, self.init_timeout),
+        ];
+        let beyond = timeouts
+            .into_iter()
+            .filter(|(rule, timeout)| *timeout > Duration::from_secs(rule.most));
+        beyond
+            .map(|(rule, timeout)| {
+                rule.broken(format!(
+                    "{} is {} seconds",
+                    rule.about,
+                    timeout.as_secs_f64()
+                ))
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::env::MapEnvironment;
-
-    fn resolve(
-        flags: &[(&'static str, &str)],
-        variables: &[(&str, &str)],
-    ) -> Result<Settings, InvalidSettings> {
-        let flags = Flags(
-            flags
-                .iter()
-                .map(|(flag, value)| (*flag, (*value).to_owned()))
-                .collect(),
-        );
-        let environment = MapEnvironment::new(variables);
-        Settings::resolve(&flags, &environment, Path::new("/"))
-    }
-
-    #[test]
-    fn flags_win_over_variables_and_variables_over_defaults() {
-        let settings = resolve(
-            &[("aws-port", "1")],
-            &[("LONGSHORE_AWS_PORT", "2"), ("LONGSHORE_POLLER_PORT", "3")],
-        );
-        let settings = settings.unwrap();
-        assert_eq!(
-            (
-                settings.aws_port,
-                settings.poller_port,
-                settings.gateway_port
-            ),
-            (1, 3, 5555)
-        );
-    }
-
-    #[test]
-    fn artifacts_are_files_below_the_workspace_named_or_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        std::fs::write(root.join("a.zip"), "").unwrap();
-        std::fs::write(root.join("b=c.zip"), "").unwrap();
-        let artifacts = |text: &str| {
-            let flags = [("artifact", text), ("workspace", root.to_str().unwrap())];
-            resolve(&flags, &[]).map(|settings| settings.artifacts)
-        };
-        let expected = [
-            (None, "a.zip"),
-            (Some("demo"), "a.zip"),
-            (None, "./b=c.zip"),
-        ]
-        .map(|(name, zip)| PackageSource {
-            name: name.map(|name: &str| name.parse().unwrap()),
-            zip: root.join(zip),
-        });
-        assert_eq!(artifacts("a.zip, demo=a.zip,,./b=c.zip").unwrap(), expected);
-        assert_eq!(artifacts("").unwrap(), []);
-        let error = artifacts("no.zip,de mo=a.zip").unwrap_err().to_string();
-        assert!(error.contains("--artifact: there is no file"), "{error}");
-        assert!(error.contains("`de mo` is not a function name"), "{error}");
-    }
-
-    #[test]
-    fn every_bad_value_is_reported_at_once() {
-        let error = resolve(
-            &[("gateway-port", "99999"), ("watch", "sometimes")],
-            &[("LONGSHORE_DRAIN", "-1"), ("LAMBDA_TIMEOUT", "0")],
-        )
-        .unwrap_err()
-        .to_string();
-        for part in [
-            "--gateway-port: `99999`",
-            "--watch: `sometimes`",
-            "auto, native, poll, off",
-            "LONGSHORE_DRAIN",
-            "900000 ms",
-        ] {
-            assert!(error.contains(part), "{part} is not in: {error}");
-        }
-    }
-
-    #[test]
-    fn the_readme_documents_every_setting() {
-        let readme = include_str!("../../../README.md");
-        let dotenv = include_str!("../../../.env");
-        for setting in SETTINGS {
-            let row = format!(
-                "| `{}` | `--{}` | {} |",
-                setting.variable,
-                setting.flag,
-                default_cell(setting)
-            );
-            assert!(readme.contains(&row), "README.md lacks the row: {row}");
-            assert!(
-                dotenv.contains(setting.variable),
-                ".env does not mention {}",
-                setting.variable
-            );
-        }
-    }
-
-    fn default_cell(setting: &Setting) -> String {
-        if setting.default.is_empty() {
-            "–".to_owned()
-        } else {
-            format!("`{}`", setting.default)
-        }
-    }
-}
+mod tests;

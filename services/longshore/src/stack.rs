@@ -218,6 +218,9 @@ impl Stack {
         }
         let mut running_supervisor = None;
         if let Some(listener) = listeners.gateway {
+            for excess in settings.excesses() {
+                tracing::warn!(rule = excess.rule.name, "fails on AWS: {excess}");
+            }
             let proxy = start_egress_proxy(&addresses, &back_stop, &mut tasks).await?;
             let state = ephemeral.as_ref().map(TempDir::path);
             let config = gateway_config(&settings, &addresses, proxy, state);
@@ -472,6 +475,7 @@ fn gateway_config(
         init_timeout: settings.init_timeout,
         idle_timeout: (!settings.idle_timeout.is_zero()).then_some(settings.idle_timeout),
         freeze: settings.freeze,
+        parity: settings.parity,
         journal_entries: 1_000,
     }
 }

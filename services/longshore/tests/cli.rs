@@ -77,6 +77,16 @@ async fn bad_flags_and_settings_are_one_line_and_exit_2() {
             "use one of: auto, native, poll, off",
         ),
         (
+            &[
+                "gateway",
+                "--parity",
+                "enforce",
+                "--integration-timeout",
+                "60",
+            ][..],
+            "AWS takes 29 seconds",
+        ),
+        (
             &["up", "--workspace", "no/such/folder"][..],
             "no/such/folder cannot be read",
         ),

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use app_model::Parity;
+
 use crate::asynchronous::Pace;
 
 /// How the gateway is set.
@@ -51,6 +53,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// Whether processes are frozen between invocations, as AWS freezes them.
     pub freeze: bool,
+    /// What becomes of that which would fail on AWS only.
+    pub parity: Parity,
     /// Invocations kept for `GET /_longshore/invocations`, at most.
     pub journal_entries: usize,
 }

@@ -14,6 +14,7 @@ use crate::broker::{Broker, EnvironmentKey, Finished, StopReason};
 use crate::environment_variables::{self, Placement};
 use crate::logs::{InitReport, LogTail, Report, Status};
 use crate::outcome::{InitFailure, Outcome, RuntimeExit};
+use crate::parity;
 use crate::platform_event::PlatformEvent;
 use crate::process::RunningProcess;
 use crate::runtime_api::RuntimeApi;
@@ -343,6 +344,10 @@ impl Running {
         };
         self.say(&mut finished.tail, &PlatformEvent::End { request_id });
         self.say(&mut finished.tail, &PlatformEvent::Report(&report));
+        if let Some(excess) = parity::of_memory(&report) {
+            let function = &self.artifact.function.name;
+            self.broker.shared.notices.tell(function, &excess);
+        }
         if let Some((reply, mut answer)) = finished.waiting.take() {
             answer.log_tail = Some(finished.tail.clone().into_bytes());
             if reply.send(answer).is_err() {

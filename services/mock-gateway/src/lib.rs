@@ -22,6 +22,7 @@ mod lambda_api;
 mod live_body;
 mod logs;
 mod outcome;
+mod parity;
 mod platform_event;
 mod process;
 pub mod response;
@@ -34,6 +35,7 @@ mod telemetry;
 mod testing;
 
 pub use access::Access;
+pub use app_model::Parity;
 pub use asynchronous::{Events, InvalidPace, Pace, StoreError, WaitingView};
 pub use broker::{
     Answer, Broker, BuildNote, BuildView, EnvironmentView, FunctionView, InvocationRecord,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::function_logs::{FunctionLog, LogLine, Origin};
 use crate::invocation::RequestId;
 use crate::logs::LogTail;
+use crate::parity;
 use crate::platform_event::PlatformEvent;
 use crate::telemetry::{Kind, Line, Telemetry};
 
@@ -31,8 +32,11 @@ pub(crate) struct Sandbox {
 }
 
 /// A folder, which goes with the last environment that has it.
-#[derive(Debug, Default)]
-struct Scratch(OnceLock<TempDir>);
+#[derive(Debug)]
+struct Scratch {
+    function: FunctionName,
+    folder: OnceLock<TempDir>,
+}
 
 impl Sandbox {
     /// A new one, without its folder yet.
@@ -51,7 +55,10 @@ impl Sandbox {
                 Uuid::new_v4().simple()
             )
             .into(),
-            scratch: Arc::default(),
+            scratch: Arc::new(Scratch {
+                function: artifact.function.name.clone(),
+                folder: OnceLock::new(),
+            }),
             telemetry: Telemetry::default(),
         }
     }
@@ -166,9 +173,9 @@ impl Sandbox {
 
     /// Makes its folder, unless it is there.
     pub(crate) fn open(&self) -> io::Result<()> {
-        if self.scratch.0.get().is_none() {
+        if self.scratch.folder.get().is_none() {
             let folder = tempfile::Builder::new().prefix("longshore-").tempdir()?;
-            if let Err(surplus) = self.scratch.0.set(folder) {
+            if let Err(surplus) = self.scratch.folder.set(folder) {
                 drop(surplus);
             }
         }
@@ -177,18 +184,22 @@ impl Sandbox {
 
     /// Its folder, once open.
     pub(crate) fn scratch(&self) -> Option<&Path> {
-        self.scratch.0.get().map(TempDir::path)
+        self.scratch.folder.get().map(TempDir::path)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let Some(folder) = self.0.take() else {
+        let Some(folder) = self.folder.take() else {
             return;
         };
+        let function = self.function.clone();
         // A function may leave a lot: the threads that serve requests do not clean up.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn_blocking(move || drop(folder)));
+            drop(runtime.spawn_blocking(move || {
+                parity::look_at_scratch(&function, folder.path());
+                drop(folder);
+            }));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use app_model::{
-    CommandSource, Function, FunctionName, FunctionSettings, FunctionSource, LogFormat,
+    CommandSource, Function, FunctionName, FunctionSettings, FunctionSource, LogFormat, Parity,
 };
 use bytes::Bytes;
 use function_supervisor::{
@@ -48,6 +48,7 @@ pub(crate) fn config() -> Config {
         idle_timeout: None,
         freeze: false,
         logs_dir: None,
+        parity: Parity::Warn,
         journal_entries: 100,
     }
 }
@@ -67,6 +68,7 @@ pub(crate) fn function(name: &str) -> Function {
             handler: "bootstrap".to_owned(),
             log_format: LogFormat::Text,
         },
+        beyond: Vec::new(),
     }
 }
 

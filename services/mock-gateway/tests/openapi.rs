@@ -14,7 +14,7 @@ use axum::body::Body;
 use function_supervisor::{Artifact, BuildState, FunctionEntry, FunctionTable};
 use http::{Method, Request, StatusCode};
 use mock_gateway::{
-    Broker, Config, Events, Gateway, Launcher, Pace, RunningProcess, StartPolicy, router,
+    Broker, Config, Events, Gateway, Launcher, Pace, Parity, RunningProcess, StartPolicy, router,
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -58,6 +58,7 @@ fn config(events_dir: PathBuf) -> Config {
         idle_timeout: None,
         freeze: false,
         logs_dir: None,
+        parity: Parity::Warn,
         journal_entries: 100,
     }
 }
@@ -79,6 +80,7 @@ fn table() -> FunctionTable {
             handler: "bootstrap".to_owned(),
             log_format: app_model::LogFormat::Text,
         },
+        beyond: Vec::new(),
     };
     let mut table = FunctionTable::default();
     let entry = FunctionEntry {

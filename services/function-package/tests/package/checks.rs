@@ -151,24 +151,31 @@ fn sizes_over_lambdas_are_refused() {
 #[test]
 fn variables_that_lambda_refuses_are_refused() {
     let check = |name: &str, value: &str| {
-        check_environment(&BTreeMap::from([(name.to_owned(), value.to_owned())]))
+        let variables = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let faults = check_environment(&variables);
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    for name in [
-        "AWS_REGION",
-        "_HANDLER",
-        "AWS_LAMBDA_RUNTIME_API",
-        "LAMBDA_TASK_ROOT",
+    assert_eq!(check("AWS_ENDPOINT_URL", "http://localhost:4566"), [""; 0]);
+    for (name, value, expected) in [
+        (
+            "AWS_REGION",
+            "x",
+            "AWS_REGION is set, which Lambda sets itself: choose another name",
+        ),
+        (
+            "WITH-HYPHEN",
+            "x",
+            "`WITH-HYPHEN` is set, which is no name for Lambda",
+        ),
+        (
+            "TABLE",
+            &*"x".repeat(4_096),
+            "they have 4108 bytes: move values to Parameter Store or S3",
+        ),
     ] {
-        assert_eq!(check(name, ""), [Fault::ReservedVariable(name.into())]);
+        let [fault] = &check(name, value)[..] else {
+            panic!("{name} is one fault");
+        };
+        assert!(fault.contains(expected), "{fault}");
     }
-    for name in ["9LIVES", "_PRIVATE", "WITH-HYPHEN", "x", ""] {
-        assert_eq!(check(name, ""), [Fault::VariableName(name.into())]);
-    }
-    assert_eq!(check("AWS_ENDPOINT_URL", "http://localhost:4566"), []);
-    assert_eq!(check("TABLE", &"x".repeat(4091)), []);
-    let fault = Fault::EnvironmentTooLarge {
-        size: 4097,
-        limit: 4096,
-    };
-    assert_eq!(check("TABLE", &"x".repeat(4092)), [fault]);
 }

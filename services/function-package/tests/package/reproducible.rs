@@ -194,7 +194,7 @@ async fn what_lambda_would_refuse_is_refused_before_the_build() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("AWS_REGION, which Lambda reserves"),
+        error.contains("AWS_REGION is set, which Lambda sets itself"),
         "{error}"
     );
     assert!(!root.join("build/tiny.zip").exists());

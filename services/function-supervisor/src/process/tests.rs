@@ -29,6 +29,7 @@ fn artifact(argv: &[&str]) -> Arc<Artifact> {
                 handler: "bootstrap".into(),
                 log_format: app_model::LogFormat::Text,
             },
+            beyond: Vec::new(),
         },
         argv,
         cwd: "/".into(),

@@ -233,7 +233,7 @@ impl Pool {
         in_flight: InFlight,
         outcome: Outcome,
     ) {
-        let build = self.build_note();
+        let (build, parity) = (self.build_note(), self.parity.clone());
         let Some(environment) = self.environment(id) else {
             return;
         };
@@ -242,6 +242,7 @@ impl Pool {
             served_by: Some(environment.generation()),
             build,
             log_tail: None,
+            parity,
         };
         let init = environment.init.take();
         let mut finished = in_flight.end(answer, init);

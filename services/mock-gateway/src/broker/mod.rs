@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use app_model::FunctionName;
 use function_supervisor::{BuildState, FunctionEntry, FunctionTable, Generation};
+use http::HeaderValue;
 use journal::{Journal, Limits};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,7 @@ use crate::faults::Faults;
 use crate::function_logs::Logs;
 use crate::invocation::Invocation;
 use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
+use crate::parity::{self, Notices};
 use crate::platform_event::PlatformEvent;
 use crate::process::Launcher;
 use environment_state::Lifetimes;
@@ -68,6 +70,8 @@ pub struct Answer {
     pub build: BuildNote,
     /// The last 4 KB of the log, if asked for.
     pub log_tail: Option<Vec<u8>>,
+    /// What AWS would refuse of the function, as `x-longshore-parity` says it.
+    pub parity: Option<Arc<HeaderValue>>,
 }
 
 impl Answer {
@@ -77,6 +81,7 @@ impl Answer {
             served_by: None,
             build: BuildNote::Current,
             log_tail: None,
+            parity: None,
         }
     }
 }
@@ -126,6 +131,8 @@ pub(crate) struct Shared {
     /// What is to go wrong.
     pub(crate) faults: Faults,
     pub(crate) logs: Logs,
+    /// Who was told what would fail on AWS.
+    pub(crate) notices: Notices,
     /// Every environment's task, and short timers; awaited by [`Broker::stop`].
     tasks: TaskTracker,
     /// No further work is taken.
@@ -176,6 +183,7 @@ impl Broker {
                 journal,
                 faults: Faults::default(),
                 logs: Logs::new(),
+                notices: Notices::default(),
                 tasks: TaskTracker::new(),
                 closing: CancellationToken::new(),
                 stopping: CancellationToken::new(),
@@ -208,13 +216,25 @@ impl Broker {
         let mut to_build = Vec::new();
         self.lock().problems.clone_from(&table.problems);
         for (name, entry) in &table.functions {
+            let excesses = entry.function.excesses();
+            let refused = parity::refused(self.shared.config.parity, entry, &excesses);
+            let entry = refused.as_ref().unwrap_or(entry);
             if eager && entry.artifact.is_none() && matches!(entry.build, BuildState::NotBuilt) {
                 to_build.push(name.clone());
             }
             let id = self.pool_of(name, entry);
-            self.with_pool(id, |pool, next_id, decisions| {
+            let news = self.with_pool(id, |pool, next_id, decisions| {
+                let news = pool.excesses != excesses;
+                if news {
+                    pool.parity = parity::header(&excesses).map(Arc::new);
+                    pool.excesses.clone_from(&excesses);
+                }
                 pool.take_in(entry, eager, next_id, decisions);
+                news
             });
+            for excess in excesses.iter().filter(|_| news == Some(true)) {
+                tracing::warn!(%name, rule = excess.rule.name, "fails on AWS: {excess}");
+            }
         }
         {
             let mut state = self.lock();

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use app_model::Function;
+use app_model::{Excess, Function};
 use function_supervisor::{Artifact, BuildState, FunctionEntry, Generation};
+use http::HeaderValue;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -92,6 +93,10 @@ pub(crate) struct Pool {
     pub(crate) doomed: Vec<Doom>,
     /// As functions are called by.
     pub(crate) arn: Arc<str>,
+    /// What AWS would refuse of the function as it is declared now.
+    pub(crate) excesses: Vec<Excess>,
+    /// The same, as answers say it.
+    pub(crate) parity: Option<Arc<HeaderValue>>,
 }
 
 impl Pool {
@@ -120,6 +125,8 @@ impl Pool {
             looking_again: false,
             doomed: Vec::new(),
             arn,
+            excesses: Vec::new(),
+            parity: None,
         }
     }
 
@@ -162,6 +169,7 @@ impl Pool {
             served_by,
             build: self.build_note(),
             log_tail: None,
+            parity: self.parity.clone(),
         }
     }
 

@@ -173,7 +173,7 @@ impl Broker {
         content_type: Option<String>,
     ) -> Option<mpsc::Sender<Bytes>> {
         let begun = self.with_pool(key.pool, |pool, _, _| {
-            let build = pool.build_note();
+            let (build, parity) = (pool.build_note(), pool.parity.clone());
             let environment = pool.environment(key.id)?;
             let served_by = Some(environment.generation());
             let Phase::Busy(in_flight) = &mut environment.phase else {
@@ -194,6 +194,7 @@ impl Broker {
                     served_by,
                     build,
                     log_tail: None,
+                    parity,
                 })
         });
         begun.flatten()
@@ -437,7 +438,7 @@ fn complete(
     said: Said,
     outcome: Outcome,
 ) -> Result<(), CallRefused> {
-    let build = pool.build_note();
+    let (build, parity) = (pool.build_note(), pool.parity.clone());
     let environment = pool
         .environment(key.id)
         .ok_or(CallRefused::StaleInvocation)?;
@@ -464,6 +465,7 @@ fn complete(
         served_by: Some(environment.generation()),
         build,
         log_tail: None,
+        parity,
     };
     let init = environment.init.take();
     if let Phase::Busy(in_flight) = std::mem::replace(&mut environment.phase, Phase::Idle) {

@@ -14,6 +14,7 @@ use super::in_flight::Finished;
 use super::pool::Pool;
 use super::{Broker, EnvironmentKey};
 use crate::outcome::Outcome;
+use crate::parity;
 
 /// A function as `GET /_longshore/functions` shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +36,8 @@ pub struct FunctionView {
     pub memory_mb: u32,
     /// Timeout, in seconds.
     pub timeout_seconds: f64,
+    /// What AWS would refuse of its declaration.
+    pub parity: Vec<String>,
     /// Invocations that wait for an environment.
     pub waiting: usize,
     /// Its environments.
@@ -302,6 +305,7 @@ fn function_view(pool: &Pool) -> FunctionView {
         init_error,
         memory_mb: pool.function.settings.memory_mb,
         timeout_seconds: pool.function.settings.timeout.as_secs_f64(),
+        parity: parity::lines(&pool.excesses),
         waiting: pool.queue.len(),
         environments,
     }

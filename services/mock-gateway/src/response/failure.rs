@@ -21,7 +21,7 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 pub(super) const MAX_REQUEST_BYTES: usize = 10 * 1024 * 1024;
 
 /// An answer of the gateway itself, `application/json`.
-pub(super) fn json(status: StatusCode, body: &'static str) -> Response<Bytes> {
+pub(crate) fn json(status: StatusCode, body: &'static str) -> Response<Bytes> {
     answer(status, JSON, Bytes::from_static(body.as_bytes()))
 }
 

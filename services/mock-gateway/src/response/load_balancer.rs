@@ -118,6 +118,13 @@ fn failed(outcome: &Outcome) -> Response<Bytes> {
     }
 }
 
+/// What a load balancer says to a request, or instead of an answer, that it does not pass
+/// on.
+pub(crate) fn refused(status: StatusCode) -> Response<Bytes> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    page(status, &format!("{} {reason}", status.as_u16()))
+}
+
 /// What load balancers say of themselves.
 fn page(status: StatusCode, title: &str) -> Response<Bytes> {
     let body = format!(

@@ -36,6 +36,10 @@ pub fn rest_v1(
     response
 }
 
+/// Says, in a response's extensions, that the function called its body base64.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Base64;
+
 /// None of the fields must be there, and no other may.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -87,8 +91,14 @@ fn read_object(
         let own = answer.content_type().unwrap_or("application/json");
         answer.decodes_base64(accepted.is_some_and(|of| types.contains(of)) || types.contains(own));
     }
+    let is_base64 = read.is_base64_encoded.as_deref();
+    let is_base64 = is_base64.is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
     answer.text_body(read.body, &read.is_base64_encoded, source)?;
-    Ok(answer.finish("application/json"))
+    let mut response = answer.finish("application/json");
+    if is_base64 {
+        response.extensions_mut().insert(Base64);
+    }
+    Ok(response)
 }
 
 fn failed(outcome: &Outcome, request: &GatewayRequest) -> Response<Bytes> {

@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use app_model::{Api, Cors, FunctionName, PayloadFormat, Route, RouteOptions, RouterKind};
+use app_model::{
+    Api, Cors, Excess, FunctionName, Parity, PayloadFormat, Route, RouteOptions, RouterKind,
+};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -20,13 +22,16 @@ use jiff::Timestamp;
 use service_runtime::Problem;
 use uuid::Uuid;
 
-use super::{Hungup, MAX_REQUEST_BYTES, cors, hint, mark, read_body, streamed, unknown_function};
+use super::{
+    Hungup, MAX_REQUEST_BYTES, cors, hint, limits, mark, read_body, streamed, unknown_function,
+};
 use crate::access::Entry;
 use crate::broker::Answer;
 use crate::event::{self, Caller, EventContext, GatewayRequest, TargetGroup};
 use crate::faults::{Speaker, Taken};
 use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::outcome::Outcome;
+use crate::parity;
 use crate::response;
 use crate::server::Gateway;
 
@@ -42,7 +47,7 @@ const MAX_LOAD_BALANCER_BYTES: usize = 1024 * 1024;
 const NO_LIMIT: Duration = Duration::from_secs(960);
 
 /// Which front a request came to.
-enum Front {
+pub(super) enum Front {
     Rest,
     Http(PayloadFormat),
     FunctionUrl,
@@ -294,7 +299,31 @@ fn split_function<'a>(path: &'a str, prefix: &str) -> (&'a str, &'a str) {
     below.split_once('/').unwrap_or((below, ""))
 }
 
+/// Passes a request on, unless it is beyond what its front takes on AWS and that is
+/// enforced.
 async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Response {
+    let Some(excess) = limits::of_request(&target.front, &request) else {
+        return pass_on(gateway, target, request).await;
+    };
+    tell(gateway, &target.function, &excess);
+    let mut response = match gateway.broker.shared.config.parity {
+        Parity::Warn => pass_on(gateway, target, request).await,
+        Parity::Enforce => limits::refusal(&target.front, &excess),
+    };
+    parity::mark(response.headers_mut(), &excess);
+    response
+}
+
+/// Tells of what would fail on AWS, of functions that there are.
+fn tell(gateway: &Gateway, function: &str, excess: &Excess) {
+    if let Ok(function) = function.parse()
+        && gateway.broker.is_declared(&function)
+    {
+        gateway.broker.shared.notices.tell(&function, excess);
+    }
+}
+
+async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Response {
     let Ok(function) = target.function.parse::<FunctionName>() else {
         let text = unknown_function(&target.function, &gateway.broker);
         let mut response = refuse(gateway, target, request).await;
@@ -345,6 +374,7 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
         Front::LoadBalancer(_) => MAX_LOAD_BALANCER_BYTES,
         Front::Rest | Front::Http(_) | Front::FunctionUrl => MAX_REQUEST_BYTES,
     };
+    let mut excesses: [Option<Excess>; 2] = [None, None];
     let answer = if request.body.len() > limit {
         Answer::refusal(Outcome::RequestTooLarge)
     } else {
@@ -366,6 +396,9 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
                 (event::load_balancer(&request, &context, group), NO_LIMIT)
             }
         };
+        if let Front::Rest = &target.front {
+            excesses[0] = limits::of_binary_body(&target.api, config.parity, &request, &payload);
+        }
         let invocation = Invocation {
             request_id,
             function,
@@ -390,6 +423,20 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
         return response;
     }
     let mut response = put_together(&target.front, &answer.outcome, &request, &context);
+    match &target.front {
+        Front::Rest => excesses[1] = limits::of_binary_answer(&target.api, &response),
+        Front::LoadBalancer(_) => {
+            excesses[1] = limits::of_load_balancers_answer(response.headers());
+            if excesses[1].is_some() && config.parity == Parity::Enforce {
+                response = response::load_balancer_page(StatusCode::BAD_GATEWAY).map(Body::from);
+            }
+        }
+        Front::Http(_) | Front::FunctionUrl => {}
+    }
+    for excess in excesses.iter().flatten() {
+        tell(gateway, &target.function, excess);
+        parity::mark(response.headers_mut(), excess);
+    }
     mark(&mut response, &answer);
     injected.mark(&mut response);
     if matches!(answer.outcome, Outcome::UnknownFunction) {
@@ -403,6 +450,11 @@ async fn go_through(gateway: &Gateway, target: Target, request: Request) -> Resp
 
 /// Answers for what leads to no function.
 async fn refuse(gateway: &Gateway, target: Target, request: Request) -> Response {
+    if gateway.broker.shared.config.parity == Parity::Enforce
+        && let Some(excess) = limits::of_request(&target.front, &request)
+    {
+        return limits::refusal(&target.front, &excess);
+    }
     match take_apart(gateway, &target, request, RequestId::random()).await {
         Ok((request, context, _)) => {
             put_together(&target.front, &Outcome::UnknownFunction, &request, &context)
@@ -454,7 +506,10 @@ async fn take_apart(
             Front::Http(_) => target.api.http.stage_variables.clone(),
             Front::FunctionUrl | Front::LoadBalancer(_) => BTreeMap::new(),
         },
-        binary_media_types: target.api.rest.binary_media_types.clone(),
+        binary_media_types: limits::binary_media_types(
+            &target.api,
+            gateway.broker.shared.config.parity,
+        ),
         caller: Caller::default(),
     };
     let request = GatewayRequest {

@@ -4,6 +4,7 @@
 pub(crate) mod control;
 mod cors;
 pub(crate) mod front;
+mod limits;
 pub(crate) mod logs;
 mod streamed;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use http_body_util::BodyExt as _;
 
 use crate::broker::{Answer, Broker};
 use crate::outcome::header_text;
+use crate::parity;
 
 const GENERATION: HeaderName = HeaderName::from_static("x-longshore-generation");
 const BUILD: HeaderName = HeaderName::from_static("x-longshore-build");
@@ -71,6 +73,9 @@ pub(crate) fn mark(response: &mut Response, answer: &Answer) {
     }
     if let Some(note) = answer.build.header() {
         headers.insert(BUILD, HeaderValue::from_static(note));
+    }
+    if let Some(excesses) = &answer.parity {
+        parity::mark_with(headers, excesses);
     }
 }
 

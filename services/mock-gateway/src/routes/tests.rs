@@ -1,6 +1,7 @@
 //! The gateway's routes, with a function that is a task of the test behind them.
 
 mod control;
+mod parity;
 
 use std::sync::Arc;
 use std::time::Duration;

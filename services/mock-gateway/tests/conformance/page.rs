@@ -24,21 +24,24 @@ fn cell(text: &str) -> String {
 }
 
 fn proofs(row: &Row) -> String {
-    let played = row
-        .cases
-        .iter()
-        .filter(|case| matches!(case, Case::Played(_)));
+    let played = |enforced: bool| {
+        let cases = row.cases.iter();
+        let played =
+            cases.filter(|case| matches!(case, Case::Played(case) if case.enforced == enforced));
+        match (played.count(), enforced) {
+            (0, _) => None,
+            (count, false) => Some(format!("{count} played")),
+            (count, true) => Some(format!("{count} played with `--parity enforce`")),
+        }
+    };
     let elsewhere = row.cases.iter().filter_map(|case| match case {
         Case::Played(_) => None,
         Case::Mapping { see } => see.split_once(": ").map(|(_, name)| name),
         Case::Test { test } => test.split_once(": ").map(|(_, name)| name),
     });
-    let elsewhere: Vec<String> = elsewhere.map(|name| name.replace('_', " ")).collect();
-    match (played.count(), elsewhere.as_slice()) {
-        (0, names) => names.join("; "),
-        (count, []) => format!("{count} played"),
-        (count, names) => format!("{count} played; {}", names.join("; ")),
-    }
+    let elsewhere = elsewhere.map(|name| name.replace('_', " "));
+    let proofs = played(false).into_iter().chain(played(true));
+    proofs.chain(elsewhere).collect::<Vec<_>>().join("; ")
 }
 
 fn page(sections: &[Section]) -> String {

@@ -77,6 +77,8 @@ pub(crate) struct Call {
     body: Option<Value>,
     /// As many bytes of a JSON string.
     size: Option<usize>,
+    /// A header with as many bytes.
+    header_bytes: Option<usize>,
     trailers: Option<Vec<(String, String)>>,
     cut_short: bool,
 }
@@ -93,7 +95,13 @@ impl Call {
 
     fn headers(&self, kept: &Kept) -> Vec<(String, String)> {
         let headers = self.headers.iter();
-        headers.map(|(n, v)| (n.clone(), fill(v, kept))).collect()
+        let long = self
+            .header_bytes
+            .map(|bytes| ("x-long".to_owned(), "x".repeat(bytes)));
+        headers
+            .map(|(n, v)| (n.clone(), fill(v, kept)))
+            .chain(long)
+            .collect()
     }
 }
 

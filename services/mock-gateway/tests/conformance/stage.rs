@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use function_supervisor::{Debounce, Profile, StartMode, WatchMode};
-use mock_gateway::{Config, Pace, StartPolicy};
+use mock_gateway::{Config, Pace, Parity, StartPolicy};
 use service_runtime::Shutdown;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -50,9 +50,11 @@ pub(crate) struct Puppet {
 type Calls = Arc<Mutex<BTreeMap<u64, oneshot::Sender<Reply>>>>;
 
 impl Stage {
-    /// Starts a gateway with these functions.
+    /// Starts a gateway with these functions, each at a route of an HTTP API too:
+    /// `/at/<function>`.
     pub(crate) async fn start(
         functions: &BTreeMap<String, Setting>,
+        parity: Parity,
     ) -> (Self, BTreeMap<String, Arrivals>) {
         let folder = tempfile::tempdir().unwrap();
         let strings = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -83,7 +85,7 @@ impl Stage {
         let served = mock_gateway::run(
             listener,
             supervisor,
-            of_gateway(folder.path()),
+            of_gateway(folder.path(), parity),
             shutdown.clone(),
         );
         let stage = Self {
@@ -115,6 +117,9 @@ fn manifest(functions: &BTreeMap<String, Setting>, strings: SocketAddr) -> Strin
     for (name, setting) in functions {
         let mut env = setting.env.clone();
         env.insert(STRINGS.to_owned(), strings.to_string());
+        if setting.env_bytes > 0 {
+            env.insert("MANY".to_owned(), "x".repeat(setting.env_bytes));
+        }
         let env: Vec<String> = env.iter().map(|(n, v)| format!("{n:?} = {v:?}")).collect();
         manifest += &format!(
             "[workspace.metadata.longshore.function.{name}]\ncommand = [{puppet:?}, \"{}\"]\n\
@@ -125,6 +130,10 @@ fn manifest(functions: &BTreeMap<String, Setting>, strings: SocketAddr) -> Strin
             setting.handler,
             env.join(", "),
         );
+    }
+    manifest += "[workspace.metadata.lambda.watch.router]\n";
+    for name in functions.keys() {
+        manifest += &format!("\"/at/{name}\" = {name:?}\n");
     }
     manifest
 }
@@ -145,7 +154,7 @@ fn of_supervisor(folder: &Path) -> function_supervisor::Config {
     }
 }
 
-fn of_gateway(folder: &Path) -> Config {
+fn of_gateway(folder: &Path, parity: Parity) -> Config {
     Config {
         account_id: "000000000000".to_owned(),
         region: "us-east-1".to_owned(),
@@ -166,6 +175,7 @@ fn of_gateway(folder: &Path) -> Config {
         init_timeout: Duration::from_secs(10),
         idle_timeout: None,
         freeze: false,
+        parity,
         journal_entries: 100,
     }
 }

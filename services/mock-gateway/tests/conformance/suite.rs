@@ -1,8 +1,10 @@
-//! Plays every case at one gateway, each with a function of its own.
+//! Plays every case, each with a function of its own: at one gateway as it is by default, or
+//! at one that enforces what would fail on AWS.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mock_gateway::Parity;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -43,30 +45,38 @@ fn listed() -> BTreeMap<String, Listed> {
 async fn every_row_that_conforms_does_and_no_other() {
     let cases = listed();
     assert!(cases.len() >= 60, "only {} cases", cases.len());
-    let functions = cases
-        .iter()
-        .map(|(name, listed)| (name.clone(), listed.case.function.clone()));
-    let (stage, mut arrivals) = Stage::start(&functions.collect()).await;
+    let (mut stages, mut playing) = (Vec::new(), JoinSet::new());
     let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let mut playing = JoinSet::new();
-    for (function, listed) in cases {
-        let (turns, gateway) = (turns.clone(), stage.gateway);
-        let arrivals = arrivals.remove(&function).unwrap();
-        playing.spawn(async move {
-            let _turn = turns.acquire().await.unwrap();
-            let played = play(gateway, function, arrivals, listed.case).await;
-            match (listed.conforms, played) {
-                (true, Err(why)) => Some(format!("{}: {why}", listed.row)),
-                (false, Ok(())) => Some(format!(
-                    "{}: conforms now: take its reason away",
-                    listed.row
-                )),
-                (true, Ok(())) | (false, Err(_)) => None,
-            }
-        });
+    let (enforced, usual): (Vec<_>, Vec<_>) = cases
+        .into_iter()
+        .partition(|(_, listed)| listed.case.enforced);
+    for (parity, cases) in [(Parity::Warn, usual), (Parity::Enforce, enforced)] {
+        let functions = cases
+            .iter()
+            .map(|(name, listed)| (name.clone(), listed.case.function.clone()));
+        let (stage, mut arrivals) = Stage::start(&functions.collect(), parity).await;
+        for (function, listed) in cases {
+            let (turns, gateway) = (turns.clone(), stage.gateway);
+            let arrivals = arrivals.remove(&function).unwrap();
+            playing.spawn(async move {
+                let _turn = turns.acquire().await.unwrap();
+                let played = play(gateway, function, arrivals, listed.case).await;
+                match (listed.conforms, played) {
+                    (true, Err(why)) => Some(format!("{}: {why}", listed.row)),
+                    (false, Ok(())) => Some(format!(
+                        "{}: conforms now: take its reason away",
+                        listed.row
+                    )),
+                    (true, Ok(())) | (false, Err(_)) => None,
+                }
+            });
+        }
+        stages.push(stage);
     }
     let mut wrong: Vec<String> = playing.join_all().await.into_iter().flatten().collect();
-    stage.stop().await;
+    for stage in stages {
+        stage.stop().await;
+    }
     wrong.sort();
     assert!(
         wrong.is_empty(),

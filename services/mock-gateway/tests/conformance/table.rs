@@ -53,6 +53,9 @@ pub(crate) enum Case {
 pub(crate) struct Played {
     #[serde(default)]
     pub(crate) function: Setting,
+    /// Whether this is so with `--parity enforce` only.
+    #[serde(default)]
+    pub(crate) enforced: bool,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -64,6 +67,8 @@ pub(crate) struct Setting {
     pub(crate) memory: u32,
     pub(crate) handler: String,
     pub(crate) env: BTreeMap<String, String>,
+    /// As many bytes in a variable more.
+    pub(crate) env_bytes: usize,
 }
 
 impl Default for Setting {
@@ -73,6 +78,7 @@ impl Default for Setting {
             memory: 128,
             handler: "bootstrap".to_owned(),
             env: BTreeMap::new(),
+            env_bytes: 0,
         }
     }
 }

@@ -15,7 +15,9 @@ use app_model::{
 use function_supervisor::{
     Artifact, BuildState, FunctionEntry, FunctionTable, Generation, OutputLine,
 };
-use mock_gateway::{Config, Launcher, Pace, RunningProcess, RuntimeExit, StartPolicy, run_with};
+use mock_gateway::{
+    Config, Launcher, Pace, Parity, RunningProcess, RuntimeExit, StartPolicy, run_with,
+};
 use service_runtime::Shutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -71,6 +73,7 @@ fn config(folder: &Path) -> Config {
         idle_timeout: None,
         freeze: false,
         logs_dir: None,
+        parity: Parity::Warn,
         journal_entries: 100,
     }
 }
@@ -90,6 +93,7 @@ fn table() -> FunctionTable {
             handler: "bootstrap".to_owned(),
             log_format: LogFormat::Text,
         },
+        beyond: Vec::new(),
     };
     let artifact = Artifact {
         generation: Generation(1),
