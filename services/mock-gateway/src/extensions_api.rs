@@ -32,11 +32,12 @@ struct Registration {
 
 /// What extensions are told of an invocation.
 pub(crate) fn invoke_event(invocation: &Invocation, arn: &str, deadline_ms: u128) -> Bytes {
+    let version = if invocation.qualified { ":$LATEST" } else { "" };
     let event = json!({
         "eventType": "INVOKE",
         "deadlineMs": deadline_ms,
         "requestId": invocation.request_id.to_string(),
-        "invokedFunctionArn": arn,
+        "invokedFunctionArn": format!("{arn}{version}"),
         "tracing": {"type": "X-Amzn-Trace-Id", "value": invocation.trace_id.as_str()},
     });
     Bytes::from(event.to_string())

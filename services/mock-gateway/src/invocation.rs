@@ -89,6 +89,8 @@ pub struct Invocation {
     pub payload: Bytes,
     /// The trace it belongs to.
     pub trace_id: TraceId,
+    /// Whether the caller named the version, `$LATEST`; the function's ARN has it then.
+    pub qualified: bool,
     /// The caller's client context: raw JSON, one line of ASCII.
     pub client_context: Option<String>,
     /// Whether the caller wants the last 4 KB of log. The answer then waits for the

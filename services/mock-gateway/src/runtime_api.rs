@@ -44,6 +44,8 @@ pub(crate) struct RuntimeApi {
     pub(crate) key: EnvironmentKey,
     pub(crate) artifact: Arc<Artifact>,
     arn: HeaderValue,
+    /// With the version.
+    qualified_arn: HeaderValue,
 }
 
 /// A poll that is not answered yet. If its connection goes away with an invocation on the
@@ -83,12 +85,14 @@ impl RuntimeApi {
             config.region, config.account_id, artifact.function.name
         );
         // Regions, accounts and function names are ASCII; anything else is left out.
-        let arn = HeaderValue::from_str(&arn).unwrap_or(HeaderValue::from_static(""));
+        let value =
+            |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
         Self {
             broker,
             key,
             artifact,
-            arn,
+            qualified_arn: value(&format!("{arn}:$LATEST")),
+            arn: value(&arn),
         }
     }
 
@@ -210,7 +214,11 @@ impl RuntimeApi {
         }
         headers.insert(
             HeaderName::from_static("lambda-runtime-invoked-function-arn"),
-            self.arn.clone(),
+            if invocation.qualified {
+                self.qualified_arn.clone()
+            } else {
+                self.arn.clone()
+            },
         );
         response
     }

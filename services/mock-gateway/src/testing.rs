@@ -119,6 +119,7 @@ pub(crate) fn invocation(payload: &str) -> Invocation {
         function: "demo".parse().unwrap(),
         payload: Bytes::from(payload.to_owned()),
         trace_id: TraceId::random(0),
+        qualified: false,
         client_context: None,
         wants_log_tail: false,
     }

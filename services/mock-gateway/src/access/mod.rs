@@ -224,6 +224,7 @@ async fn ask(
         function: function.clone(),
         payload: Bytes::from(event),
         trace_id: entry.trace_id.clone(),
+        qualified: false,
         client_context: None,
         wants_log_tail: false,
     };

@@ -58,6 +58,8 @@ pub(crate) struct Event {
     pub(crate) request_id: String,
     pub(crate) function: String,
     pub(crate) trace_id: String,
+    #[serde(default)]
+    pub(crate) qualified: bool,
     pub(crate) client_context: Option<String>,
     /// What its sender asked to go wrong with the first delivery.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -135,6 +137,7 @@ impl Event {
             payload,
             trace_id: TraceId::from_header(&self.trace_id)
                 .unwrap_or_else(|| TraceId::random(now_ms() / 1_000)),
+            qualified: self.qualified,
             client_context: self.client_context.clone(),
             wants_log_tail: false,
         })

@@ -174,6 +174,7 @@ impl Events {
             request_id: invocation.request_id.to_string(),
             function: invocation.function.to_string(),
             trace_id: invocation.trace_id.as_str().to_owned(),
+            qualified: invocation.qualified,
             client_context: invocation.client_context,
             faults: injected.left_for_delivery(),
         }));

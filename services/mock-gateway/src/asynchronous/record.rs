@@ -115,6 +115,7 @@ impl Ended<'_> {
                 function: function.to_owned(),
                 trace_id: TraceId::from_header(&self.event.trace_id)
                     .map_or_else(String::new, |trace| trace.as_str().to_owned()),
+                qualified: false,
                 client_context: None,
                 faults: Vec::new(),
             }),
@@ -191,6 +192,7 @@ mod tests {
             request_id: ID.to_owned(),
             function: "demo".to_owned(),
             trace_id: String::new(),
+            qualified: false,
             client_context: None,
             faults: Vec::new(),
         }

@@ -348,6 +348,7 @@ mod tests {
             request_id: format!("{n}"),
             function: "demo".to_owned(),
             trace_id: String::new(),
+            qualified: false,
             client_context: None,
             faults: Vec::new(),
         }))

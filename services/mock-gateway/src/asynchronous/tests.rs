@@ -197,6 +197,7 @@ async fn what_was_accepted_is_delivered_by_the_next_run() {
         request_id: "6bc28136-95fa-4ebe-87b2-8f8d9a2f6c3e".to_owned(),
         function: "demo".to_owned(),
         trace_id: String::new(),
+        qualified: false,
         client_context: None,
         faults: Vec::new(),
     }));

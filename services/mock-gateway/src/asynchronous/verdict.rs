@@ -123,6 +123,7 @@ mod tests {
             request_id: String::new(),
             function: "demo".to_owned(),
             trace_id: String::new(),
+            qualified: false,
             client_context: None,
             faults: Vec::new(),
         };

@@ -296,6 +296,7 @@ fn prepare(
         function: target.name.clone(),
         payload,
         trace_id,
+        qualified: target.qualifier.is_some(),
         client_context: text(headers, "x-amz-client-context")
             .map(client_context)
             .transpose()?,

@@ -404,6 +404,7 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
             function,
             payload: Bytes::from(payload),
             trace_id,
+            qualified: false,
             client_context: None,
             wants_log_tail: false,
         };
