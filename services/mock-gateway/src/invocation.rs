@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use app_model::FunctionName;
 use bytes::Bytes;
@@ -78,6 +79,29 @@ impl TraceId {
     }
 }
 
+/// Whose invocation it is: environments that have worked for one tenant work for no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantId(Arc<str>);
+
+impl TenantId {
+    /// What AWS says that one must look like.
+    pub const PATTERN: &str = r"[a-zA-Z0-9\._:\/=+\-@ ]+";
+
+    /// The text; none if it is no tenant's id: 1 to 256 of the pattern's characters.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/=+-@ ".contains(&byte);
+        let is_one = (1..=256).contains(&text.len()) && text.bytes().all(allowed);
+        is_one.then(|| Self(text.into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// One event for one function.
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -91,6 +115,8 @@ pub struct Invocation {
     pub trace_id: TraceId,
     /// Whether the caller named the version, `$LATEST`; the function's ARN has it then.
     pub qualified: bool,
+    /// Whose it is, if the caller said so.
+    pub tenant: Option<TenantId>,
     /// The caller's client context: raw JSON, one line of ASCII.
     pub client_context: Option<String>,
     /// Whether the caller wants the last 4 KB of log. The answer then waits for the
@@ -101,6 +127,23 @@ pub struct Invocation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tenants_id_has_the_characters_that_aws_takes() {
+        for (text, is_one) in [
+            ("blue", true),
+            ("a.b_c:d/e=f+g-h@i j", true),
+            (&*"t".repeat(256), true),
+            (&*"t".repeat(257), false),
+            ("", false),
+            ("bl\u{fc}e", false),
+            ("a,b", false),
+        ] {
+            let read = TenantId::read(text);
+            assert_eq!(read.is_some(), is_one, "{text:?}");
+            assert!(read.is_none_or(|tenant| tenant.as_str() == text));
+        }
+    }
 
     #[test]
     fn a_trace_id_has_the_lengths_of_xray() {

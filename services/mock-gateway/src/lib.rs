@@ -42,7 +42,7 @@ pub use broker::{
     ResponseStream,
 };
 pub use config::{Config, StartPolicy};
-pub use invocation::{Invocation, RequestId, TraceId};
+pub use invocation::{Invocation, RequestId, TenantId, TraceId};
 pub use outcome::{FunctionResponse, InitFailure, MAX_PAYLOAD_BYTES, Outcome, RuntimeExit};
 pub use process::{Launcher, RunningProcess};
 pub use server::{Gateway, RunError, router, run, run_with};

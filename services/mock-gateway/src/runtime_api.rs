@@ -209,6 +209,9 @@ impl RuntimeApi {
         );
         set("lambda-runtime-deadline-ms", &deadline_ms.to_string());
         set("lambda-runtime-trace-id", invocation.trace_id.as_str());
+        if let Some(tenant) = &invocation.tenant {
+            set("lambda-runtime-aws-tenant-id", tenant.as_str());
+        }
         if let Some(context) = &invocation.client_context {
             set("lambda-runtime-client-context", context);
         }

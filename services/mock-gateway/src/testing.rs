@@ -120,6 +120,7 @@ pub(crate) fn invocation(payload: &str) -> Invocation {
         payload: Bytes::from(payload.to_owned()),
         trace_id: TraceId::random(0),
         qualified: false,
+        tenant: None,
         client_context: None,
         wants_log_tail: false,
     }

@@ -225,6 +225,7 @@ async fn ask(
         payload: Bytes::from(event),
         trace_id: entry.trace_id.clone(),
         qualified: false,
+        tenant: None,
         client_context: None,
         wants_log_tail: false,
     };

@@ -8,7 +8,7 @@ use app_model::FunctionName;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::invocation::{RequestId, TraceId};
+use crate::invocation::{RequestId, TenantId, TraceId};
 
 /// An entry's number: they are taken in this order.
 pub(crate) type Sequence = u64;
@@ -60,6 +60,8 @@ pub(crate) struct Event {
     pub(crate) trace_id: String,
     #[serde(default)]
     pub(crate) qualified: bool,
+    #[serde(default)]
+    pub(crate) tenant: Option<String>,
     pub(crate) client_context: Option<String>,
     /// What its sender asked to go wrong with the first delivery.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -138,6 +140,7 @@ impl Event {
             trace_id: TraceId::from_header(&self.trace_id)
                 .unwrap_or_else(|| TraceId::random(now_ms() / 1_000)),
             qualified: self.qualified,
+            tenant: self.tenant.as_deref().and_then(TenantId::read),
             client_context: self.client_context.clone(),
             wants_log_tail: false,
         })

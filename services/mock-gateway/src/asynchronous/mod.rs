@@ -175,6 +175,7 @@ impl Events {
             function: invocation.function.to_string(),
             trace_id: invocation.trace_id.as_str().to_owned(),
             qualified: invocation.qualified,
+            tenant: invocation.tenant.map(|tenant| tenant.as_str().to_owned()),
             client_context: invocation.client_context,
             faults: injected.left_for_delivery(),
         }));

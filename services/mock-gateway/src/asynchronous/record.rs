@@ -116,6 +116,7 @@ impl Ended<'_> {
                 trace_id: TraceId::from_header(&self.event.trace_id)
                     .map_or_else(String::new, |trace| trace.as_str().to_owned()),
                 qualified: false,
+                tenant: None,
                 client_context: None,
                 faults: Vec::new(),
             }),
@@ -193,6 +194,7 @@ mod tests {
             function: "demo".to_owned(),
             trace_id: String::new(),
             qualified: false,
+            tenant: None,
             client_context: None,
             faults: Vec::new(),
         }

@@ -198,6 +198,7 @@ async fn what_was_accepted_is_delivered_by_the_next_run() {
         function: "demo".to_owned(),
         trace_id: String::new(),
         qualified: false,
+        tenant: None,
         client_context: None,
         faults: Vec::new(),
     }));

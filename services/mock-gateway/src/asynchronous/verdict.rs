@@ -124,6 +124,7 @@ mod tests {
             function: "demo".to_owned(),
             trace_id: String::new(),
             qualified: false,
+            tenant: None,
             client_context: None,
             faults: Vec::new(),
         };

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::extension::Extension;
 use super::in_flight::{Claim, Ending, Finished, InFlight};
-use crate::invocation::{Invocation, RequestId};
+use crate::invocation::{Invocation, RequestId, TenantId};
 use crate::logs::{FailedInit, InitPhase, InitReport};
 use crate::platform_event::PlatformEvent;
 use crate::sandbox::Sandbox;
@@ -132,6 +132,8 @@ pub(crate) struct Environment {
     /// How many invocations it was given.
     pub(crate) invocations: u64,
     pub(crate) last_request: Option<RequestId>,
+    /// Whom it works for, once it has worked.
+    pub(crate) tenant: Option<TenantId>,
     /// How long initialisation took; reported with the first invocation.
     pub(crate) init: Option<Duration>,
     /// Ended invocations that the task has not logged yet.
@@ -161,6 +163,7 @@ impl Environment {
             extensions: Vec::new(),
             invocations: 0,
             last_request: None,
+            tenant: None,
             init: None,
             finished: Vec::new(),
             init_reports: Vec::new(),

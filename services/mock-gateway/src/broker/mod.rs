@@ -13,6 +13,7 @@ mod mishaps;
 mod pool;
 mod reply;
 mod runtime_calls;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -335,6 +336,7 @@ impl Broker {
         if pool.queue.len() >= max_waiting || pool.is_at_its_limit() {
             return Err(pool.answer(Outcome::Throttled, None));
         }
+        pool.has_tenants |= invocation.tenant.is_some();
         pool.queue.push_back(Pending {
             invocation,
             reply,

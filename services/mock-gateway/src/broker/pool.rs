@@ -85,6 +85,8 @@ pub(crate) struct Pool {
     pub(crate) starts_over: Option<Generation>,
     /// Invocations at the same time, at most, if that was set.
     pub(crate) reserved: Option<usize>,
+    /// Some caller has named a tenant.
+    pub(crate) has_tenants: bool,
     /// No longer declared.
     pub(crate) removed: bool,
     /// A second look is due already.
@@ -121,6 +123,7 @@ impl Pool {
             vacant: None,
             starts_over: None,
             reserved: None,
+            has_tenants: false,
             removed: false,
             looking_again: false,
             doomed: Vec::new(),
@@ -189,6 +192,7 @@ impl Pool {
     /// Hands waiting invocations to idle environments and says what to start.
     pub(crate) fn dispatch(&mut self, next_id: &mut u64, decisions: &mut Decisions) {
         let now = Instant::now();
+        let mut passed_over = VecDeque::new();
         while let Some(pending) = self.queue.pop_front() {
             if pending.expires <= now {
                 tracing::warn!(
@@ -198,9 +202,17 @@ impl Pool {
                 continue;
             }
             if let Some(pending) = self.hand_over(pending, now, decisions) {
+                if self.has_tenants {
+                    // Who is free may be so for another.
+                    passed_over.push_back(pending);
+                    continue;
+                }
                 self.queue.push_front(pending);
                 break;
             }
+        }
+        if !passed_over.is_empty() {
+            self.queue = passed_over;
         }
         self.plan_launches(next_id, false, decisions);
     }
@@ -220,6 +232,9 @@ impl Pool {
         let (arn, freeze) = (&self.arn, self.lifetimes.freeze);
         for environment in self.environments.iter_mut().rev() {
             if environment.generation() != serving || !matches!(environment.phase, Phase::Idle) {
+                continue;
+            }
+            if !environment.is_for(pending.invocation.tenant.as_ref()) {
                 continue;
             }
             let handed_over = HandedOver::new(&pending.invocation, &environment.sandbox);
@@ -292,7 +307,10 @@ impl Pool {
             decisions.look_again |= about_to_ask > 0 && uncovered > 0;
             uncovered.saturating_sub(about_to_ask)
         };
-        let room = self.max_environments.saturating_sub(live);
+        let mut room = self.max_environments.saturating_sub(live);
+        if self.has_tenants {
+            room += self.make_room(wanted.saturating_sub(room), &artifact);
+        }
         for _ in 0..wanted.min(room) {
             let id = self.launch(artifact.clone(), next_id, decisions);
             if self.starts_over.take() == Some(artifact.generation) {
@@ -336,7 +354,9 @@ impl Pool {
 
     /// The process of an environment is lost: what stays of it is the next one's.
     pub(super) fn vacate(&mut self, id: EnvironmentId) {
-        if let Some(environment) = self.environments.iter().find(|e| e.id == id) {
+        // What a tenant's environment leaves is for no other to see.
+        let lost = self.environments.iter().find(|e| e.id == id);
+        if let Some(environment) = lost.filter(|e| e.tenant.is_none()) {
             self.vacant = Some((environment.generation(), environment.sandbox.clone()));
         }
     }
@@ -479,6 +499,7 @@ pub(super) fn give(
     let wants_log_tail = pending.invocation.wants_log_tail;
     let watched = Watched::new(environment, &pending.invocation);
     let payload_bytes = pending.invocation.payload.len();
+    let tenant = pending.invocation.tenant.clone();
     let invoke_event = environment
         .extensions
         .iter()
@@ -497,6 +518,7 @@ pub(super) fn give(
     environment.runtime = Runtime::Working;
     environment.invocations += 1;
     environment.last_request = Some(request_id);
+    environment.tenant = tenant;
     let in_flight = InFlight {
         request_id,
         nonce,

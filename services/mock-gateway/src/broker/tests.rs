@@ -13,6 +13,7 @@ use crate::testing::{FakeLauncher, FakeRuntime, built, config, invocation, table
 
 mod environments;
 mod swaps;
+mod tenants;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -21,7 +21,7 @@ use super::target::Target;
 use crate::asynchronous::NotAccepted;
 use crate::broker::Answer;
 use crate::faults::{Injected, Speaker, Taken};
-use crate::invocation::{Invocation, RequestId, TraceId};
+use crate::invocation::{Invocation, RequestId, TenantId, TraceId};
 use crate::live_body::{Framing, LiveBody};
 use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
 use crate::routes::{Hungup, mark, read_body};
@@ -297,10 +297,21 @@ fn prepare(
         payload,
         trace_id,
         qualified: target.qualifier.is_some(),
+        tenant: text(headers, "x-amz-tenant-id").map(tenant).transpose()?,
         client_context: text(headers, "x-amz-client-context")
             .map(client_context)
             .transpose()?,
         wants_log_tail,
+    })
+}
+
+fn tenant(text: &str) -> Result<TenantId, Refusal> {
+    TenantId::read(text).ok_or_else(|| {
+        let constraint = format!(
+            "Member must satisfy regular expression pattern: {}",
+            TenantId::PATTERN
+        );
+        Refusal::validation(text, "tenantId", &constraint)
     })
 }
 

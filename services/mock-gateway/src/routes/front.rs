@@ -405,6 +405,7 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
             payload: Bytes::from(payload),
             trace_id,
             qualified: false,
+            tenant: None,
             client_context: None,
             wants_log_tail: false,
         };
