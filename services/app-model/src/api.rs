@@ -29,6 +29,7 @@
 //! [workspace.metadata.longshore.api.function.orders]   # /lambda/orders
 //! authorizer = "tokens"
 //! api_key_required = true
+//! response_transfer_mode = "STREAM"
 //!
 //! [workspace.metadata.longshore.api.usage_plan.basic]
 //! api_keys = { acme = "0123456789abcdefghij" }
@@ -227,6 +228,19 @@ pub struct RouteOptions {
     pub authorization_scopes: Vec<String>,
     /// Whether a caller needs an API key, on a REST API.
     pub api_key_required: bool,
+    /// How answers are passed on, on a REST API.
+    pub response_transfer_mode: TransferMode,
+}
+
+/// How a REST API passes answers on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TransferMode {
+    /// Whole.
+    #[default]
+    Buffered,
+    /// While the function writes them.
+    Stream,
 }
 
 /// How much the holders of some API keys may call a REST API.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
-use crate::api::{Api, Cors, PayloadFormat, RestApi, RouteOptions, RouterKind, UsagePlan};
+use crate::api::{
+    Api, Cors, PayloadFormat, RestApi, RouteOptions, RouterKind, TransferMode, UsagePlan,
+};
 use crate::authorizer::Authorizer;
 use crate::authorizer_settings::authorizers;
 use crate::section::{Problems, Section};
@@ -148,6 +150,11 @@ fn check_options(
     }
     if of == RouterKind::Http && options.api_key_required {
         wrong("API keys are a REST API's: leave `api_key_required` out or set `router = \"rest\"`");
+    }
+    if of == RouterKind::Http && options.response_transfer_mode == TransferMode::Stream {
+        wrong(
+            "response streaming is a REST API's: leave `response_transfer_mode` out or set `router = \"rest\"`",
+        );
     }
     let authorizer = options.authorizer.as_ref().map(|name| {
         let found = declared.authorizers.get(name);

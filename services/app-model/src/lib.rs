@@ -16,7 +16,7 @@ mod settings;
 
 pub use api::{
     Api, BinaryMediaTypes, Cors, FunctionUrl, HttpApi, LoadBalancer, PayloadFormat, Period, Quota,
-    RestApi, RouteOptions, RouterKind, UsagePlan,
+    RestApi, RouteOptions, RouterKind, TransferMode, UsagePlan,
 };
 pub use authorizer::{
     Authorizer, IdentitySource, InvalidIdentitySource, JwtAuthorizer, Keys, RequestAuthorizer,

@@ -1,13 +1,16 @@
 //! The body of an answer that a function is still writing: its bytes as they stand, or in
 //! the frames of `InvokeWithResponseStream`.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::Frame;
+use tokio::time::{Instant, Sleep};
 
 use crate::broker::{Answer, Next, Pieces};
 use crate::outcome::Outcome;
@@ -29,16 +32,46 @@ pub(crate) struct LiveBody {
     /// None after the end.
     pieces: Option<Pieces>,
     framing: Framing,
+    silence: Option<Silence>,
+}
+
+/// How long nothing may come, and until when.
+struct Silence {
+    most: Duration,
+    until: Pin<Box<Sleep>>,
 }
 
 impl LiveBody {
-    /// `first` was taken from the pieces already.
-    pub(crate) fn body(first: Bytes, pieces: Pieces, framing: Framing) -> Body {
+    /// `first` was taken from the pieces already. A stream that is silent for `idle` breaks
+    /// off, if that is set.
+    pub(crate) fn body(
+        first: Bytes,
+        pieces: Pieces,
+        framing: Framing,
+        idle: Option<Duration>,
+    ) -> Body {
         Body::new(Self {
             first: (!first.is_empty()).then_some(first),
             pieces: Some(pieces),
             framing,
+            silence: idle.map(|most| Silence {
+                most,
+                until: Box::pin(tokio::time::sleep(most)),
+            }),
         })
+    }
+
+    /// Something came.
+    fn heard(&mut self) {
+        if let Some(Silence { most, until }) = &mut self.silence {
+            until.as_mut().reset(Instant::now() + *most);
+        }
+    }
+
+    /// Nothing came: whether that has been so for too long.
+    fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
+        let silence = self.silence.as_mut();
+        silence.is_some_and(|silence| silence.until.as_mut().poll(context).is_ready())
     }
 
     fn piece(&self, piece: Bytes) -> Frame<Bytes> {
@@ -64,8 +97,17 @@ impl HttpBody for LiveBody {
             return Poll::Ready(None);
         };
         match pieces.poll_next(context) {
+            Poll::Pending if self.is_silent(context) => {
+                self.pieces = None;
+                let silent = io::Error::new(io::ErrorKind::TimedOut, "the function fell silent");
+                tracing::warn!("a streamed answer broke off: {silent}");
+                Poll::Ready(Some(Err(silent)))
+            }
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Next::Piece(piece)) => Poll::Ready(Some(Ok(self.piece(piece)))),
+            Poll::Ready(Next::Piece(piece)) => {
+                self.heard();
+                Poll::Ready(Some(Ok(self.piece(piece))))
+            }
             Poll::Ready(Next::End(answer)) => {
                 self.pieces = None;
                 match (&self.framing, &answer.outcome) {
@@ -81,5 +123,60 @@ impl HttpBody for LiveBody {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::broker::BuildNote;
+    use crate::broker::testing::stream;
+
+    /// Time itself is what is tested here, so that it has to pass.
+    const IDLE: Duration = Duration::from_millis(400);
+
+    async fn text(body: &mut Body) -> String {
+        let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        String::from_utf8(piece.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_falls_silent_breaks_off() {
+        let (feed, end, pieces) = stream();
+        let first = Bytes::from_static(b"one");
+        let mut body = LiveBody::body(first, pieces, Framing::Plain, Some(IDLE));
+        assert_eq!(text(&mut body).await, "one");
+        for _ in 0..3 {
+            // Each piece in time, all of them together not.
+            tokio::time::sleep(IDLE / 2).await;
+            feed.send(Bytes::from_static(b"more")).await.unwrap();
+            assert_eq!(text(&mut body).await, "more");
+        }
+        let asked = Instant::now();
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("silent"), "{error}");
+        assert!(asked.elapsed() >= IDLE);
+        assert!(body.frame().await.is_none());
+        drop((feed, end));
+    }
+
+    #[tokio::test]
+    async fn a_stream_without_a_limit_may_be_silent() {
+        let (feed, end, pieces) = stream();
+        let mut body = LiveBody::body(Bytes::new(), pieces, Framing::Plain, None);
+        let silent = tokio::time::timeout(IDLE * 2, body.frame()).await;
+        assert!(silent.is_err(), "{silent:?}");
+        drop(feed);
+        let answer = Answer {
+            outcome: Outcome::Streamed { bytes: 0 },
+            served_by: None,
+            build: BuildNote::Current,
+            log_tail: None,
+            parity: None,
+        };
+        end.send(answer).unwrap();
+        assert!(body.frame().await.is_none());
     }
 }

@@ -36,6 +36,8 @@ pub(crate) use environment_state::{Delivery, EnvironmentId, StopReason};
 pub(crate) use in_flight::Finished;
 pub(crate) use mishaps::Doom;
 pub use reply::ResponseStream;
+#[cfg(test)]
+pub(crate) use reply::testing;
 pub(crate) use reply::{Next, Pieces};
 pub(crate) use runtime_calls::{CallRefused, ExtensionRefused, MAX_EXTENSIONS, Said};
 pub(crate) use view::Declared;

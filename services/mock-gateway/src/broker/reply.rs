@@ -149,3 +149,20 @@ impl Pieces {
         }
     }
 }
+
+/// Streams without a function.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Where a function would write, where it would say how it ended, and what a caller has
+    /// of it.
+    pub(crate) fn stream() -> (mpsc::Sender<Bytes>, Reply, Pieces) {
+        let (mut reply, mut answer) = Reply::new(true);
+        let feed = reply.begin_stream(None, Answer::refusal).unwrap();
+        let Outcome::Streaming(stream) = answer.try_recv().unwrap().outcome else {
+            panic!("it streams");
+        };
+        (feed, reply, stream.take().unwrap())
+    }
+}

@@ -174,7 +174,7 @@ pub(crate) async fn invoke_with_response_stream(
                 piece: event_stream::piece,
                 end: Box::new(move |answer| end_of_stream(answer, request_id)),
             };
-            let body = LiveBody::body(Bytes::new(), pieces, framing);
+            let body = LiveBody::body(Bytes::new(), pieces, framing, None);
             let mut response = framed(Response::new(body), &answer);
             injected.mark(&mut response);
             return Ok(response);

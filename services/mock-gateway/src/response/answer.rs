@@ -45,8 +45,9 @@ pub(super) enum Malformed {
     #[error("the function's `body` is not base64 though `isBase64Encoded` is true: {0}")]
     Base64(#[from] base64::DecodeError),
     #[error(
-        "the function streams its answer, which this API does not pass on: \
-         answer with an object, or call the function by its URL, /lambda-url/<function>/"
+        "the function streams its answer, which this route does not pass on: answer with an \
+         object, set `response_transfer_mode = \"STREAM\"` of a REST API's route, or call the \
+         function by its URL, /lambda-url/<function>/"
     )]
     Streamed,
     #[error("the function's stream has no eight NUL bytes after its JSON prelude")]

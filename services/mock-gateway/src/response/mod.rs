@@ -12,6 +12,7 @@ mod http_v1;
 mod http_v2;
 mod load_balancer;
 mod refusal;
+mod rest_stream;
 mod rest_v1;
 
 pub(crate) use failure::json as api_refusal;
@@ -22,5 +23,6 @@ pub use http_v2::http_v2;
 pub use load_balancer::load_balancer;
 pub(crate) use load_balancer::refused as load_balancer_page;
 pub use refusal::{Refusal, refused};
+pub(crate) use rest_stream::{rest_stream, rest_stream_head};
 pub(crate) use rest_v1::Base64;
 pub use rest_v1::rest_v1;

@@ -24,11 +24,16 @@ pub fn rest_v1(
     request: &GatewayRequest,
     context: &EventContext,
 ) -> Response<Bytes> {
-    let mut response = match outcome {
+    let response = match outcome {
         Outcome::Response(function) => read(function, request, context)
             .unwrap_or_else(|malformed| because(internal_server_error(), &malformed)),
         failure => explained(failed(failure, request), failure, context),
     };
+    identified(response, context)
+}
+
+/// The answer with the ids that a REST API gives it.
+pub(super) fn identified(mut response: Response<Bytes>, context: &EventContext) -> Response<Bytes> {
     let headers = response.headers_mut();
     set(headers, REQUEST_ID, &context.request_id);
     set(headers, EXTENDED_ID, &context.extended_request_id);
@@ -145,7 +150,7 @@ fn failed(outcome: &Outcome, request: &GatewayRequest) -> Response<Bytes> {
     }
 }
 
-fn internal_server_error() -> Response<Bytes> {
+pub(super) fn internal_server_error() -> Response<Bytes> {
     with_type(
         json(
             StatusCode::BAD_GATEWAY,

@@ -8,9 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use app_model::{
-    Api, Cors, Excess, FunctionName, Parity, PayloadFormat, Route, RouteOptions, RouterKind,
-};
+use app_model::{Api, Cors, Excess, FunctionName, Parity, PayloadFormat, Route, RouterKind};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -22,13 +20,15 @@ use jiff::Timestamp;
 use service_runtime::Problem;
 use uuid::Uuid;
 
+use super::streamed::Streams;
+use super::target::{Front, Target};
 use super::{
     Hungup, MAX_REQUEST_BYTES, cors, hint, limits, mark, read_body, streamed, unknown_function,
 };
 use crate::access::Entry;
 use crate::broker::Answer;
 use crate::event::{self, Caller, EventContext, GatewayRequest, TargetGroup};
-use crate::faults::{Speaker, Taken};
+use crate::faults::Taken;
 use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::outcome::Outcome;
 use crate::parity;
@@ -46,37 +46,8 @@ const MAX_LOAD_BALANCER_BYTES: usize = 1024 * 1024;
 /// Lambda's longest run takes, and some.
 const NO_LIMIT: Duration = Duration::from_secs(960);
 
-/// Which front a request came to.
-pub(super) enum Front {
-    Rest,
-    Http(PayloadFormat),
-    FunctionUrl,
-    LoadBalancer(TargetGroup),
-}
-
-impl Front {
-    /// Whose words it uses.
-    fn speaker(&self) -> Speaker {
-        match self {
-            Self::Rest => Speaker::Rest,
-            Self::Http(_) => Speaker::Http,
-            Self::FunctionUrl => Speaker::FunctionUrl,
-            Self::LoadBalancer(_) => Speaker::LoadBalancer,
-        }
-    }
-}
-
-/// Where a request goes.
-struct Target {
-    front: Front,
-    api: Arc<Api>,
-    function: String,
-    resource: String,
-    path: String,
-    parameters: Vec<(String, String)>,
-    /// What is set about the route, if anything is.
-    options: Option<RouteOptions>,
-}
+/// How long a REST API waits where it passes answers on while they are written.
+const STREAM_LIMIT: Duration = Duration::from_secs(900);
 
 /// `ANY /lambda/<function>` and `/lambda/<function>/{proxy+}`.
 pub(crate) async fn rest_api(State(gateway): State<Gateway>, request: Request) -> Response {
@@ -323,6 +294,18 @@ fn tell(gateway: &Gateway, function: &str, excess: &Excess) {
     }
 }
 
+fn tell_caller(
+    gateway: &Gateway,
+    target: &Target,
+    excesses: &[Option<Excess>],
+    response: &mut Response,
+) {
+    for excess in excesses.iter().flatten() {
+        tell(gateway, &target.function, excess);
+        parity::mark(response.headers_mut(), excess);
+    }
+}
+
 async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Response {
     let Ok(function) = target.function.parse::<FunctionName>() else {
         let text = unknown_function(&target.function, &gateway.broker);
@@ -374,6 +357,7 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
         Front::LoadBalancer(_) => MAX_LOAD_BALANCER_BYTES,
         Front::Rest | Front::Http(_) | Front::FunctionUrl => MAX_REQUEST_BYTES,
     };
+    let streams = target.streams();
     let mut excesses: [Option<Excess>; 2] = [None, None];
     let answer = if request.body.len() > limit {
         Answer::refusal(Outcome::RequestTooLarge)
@@ -381,7 +365,11 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
         let (payload, patience) = match &target.front {
             Front::Rest => (
                 event::rest_v1(&request, &context),
-                config.rest_integration_timeout,
+                if streams == Some(Streams::Rest) {
+                    STREAM_LIMIT
+                } else {
+                    config.rest_integration_timeout
+                },
             ),
             Front::Http(PayloadFormat::V1) => (
                 event::http_v1(&request, &context),
@@ -409,22 +397,28 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
             client_context: None,
             wants_log_tail: false,
         };
-        let taken = match target.front {
-            Front::FunctionUrl => Taken::AsWritten,
-            Front::Rest | Front::Http(_) | Front::LoadBalancer(_) => Taken::Whole,
+        let taken = match streams {
+            Some(_) => Taken::AsWritten,
+            None => Taken::Whole,
         };
         gateway
             .broker
             .invoke_with(invocation, patience, &injected, taken)
             .await
     };
-    if let Outcome::Streaming(stream) = &answer.outcome {
-        let mut response = streamed::answer(stream, &request, &context).await;
+    if let (Outcome::Streaming(stream), Some(of)) = (&answer.outcome, streams) {
+        let mut response = streamed::answer(of, stream, &request, &context).await;
+        tell_caller(gateway, &target, &excesses, &mut response);
         mark(&mut response, &answer);
         injected.mark(&mut response);
         return response;
     }
-    let mut response = put_together(&target.front, &answer.outcome, &request, &context);
+    let mut response = match streams {
+        Some(Streams::Rest) => {
+            response::rest_stream(&answer.outcome, &request, &context).map(Body::from)
+        }
+        _ => put_together(&target.front, &answer.outcome, &request, &context),
+    };
     match &target.front {
         Front::Rest => excesses[1] = limits::of_binary_answer(&target.api, &response),
         Front::LoadBalancer(_) => {
@@ -435,10 +429,7 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
         }
         Front::Http(_) | Front::FunctionUrl => {}
     }
-    for excess in excesses.iter().flatten() {
-        tell(gateway, &target.function, excess);
-        parity::mark(response.headers_mut(), excess);
-    }
+    tell_caller(gateway, &target, &excesses, &mut response);
     mark(&mut response, &answer);
     injected.mark(&mut response);
     if matches!(answer.outcome, Outcome::UnknownFunction) {

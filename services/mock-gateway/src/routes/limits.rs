@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
-use super::front::Front;
+use super::target::Front;
 use crate::event::GatewayRequest;
 use crate::response;
 

@@ -7,6 +7,7 @@ pub(crate) mod front;
 mod limits;
 pub(crate) mod logs;
 mod streamed;
+mod target;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,7 @@
-//! A function URL's answer while the function writes it: the head as soon as it is known,
-//! then the bytes as they come.
+//! An answer while the function writes it, of a function URL or a REST API's route that
+//! streams: the head as soon as it is known, then the bytes as they come.
+
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,6 +17,16 @@ use crate::response;
 /// The longest prelude, in bytes: what is longer is none.
 const MAX_PRELUDE_BYTES: usize = 1024 * 1024;
 
+/// A REST API gives up on a stream that is silent for so long (AWS: regional APIs).
+const REST_IDLE: Duration = Duration::from_secs(300);
+
+/// Whose answers are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streams {
+    FunctionUrl,
+    Rest,
+}
+
 /// What was written so far of an answer whose head is known.
 struct Begun {
     prelude: Option<Bytes>,
@@ -23,20 +35,32 @@ struct Begun {
 
 /// The answer. Until its head is known, a failure is answered as any other.
 pub(crate) async fn answer(
+    of: Streams,
     stream: &ResponseStream,
     request: &GatewayRequest,
     context: &EventContext,
 ) -> Response {
-    let whole =
-        |outcome: &Outcome| response::function_url(outcome, request, context).map(Body::from);
+    let whole = |outcome: &Outcome| {
+        let whole = match of {
+            Streams::FunctionUrl => response::function_url(outcome, request, context),
+            Streams::Rest => response::rest_stream(outcome, request, context),
+        };
+        whole.map(Body::from)
+    };
     let Some(mut pieces) = stream.take() else {
         return whole(&Outcome::ShuttingDown);
     };
-    let begun = match begin(&mut pieces, stream.content_type()).await {
+    let has_prelude = of == Streams::Rest || response::has_prelude(stream.content_type());
+    let begun = match begin(&mut pieces, stream.content_type(), has_prelude).await {
         Ok(begun) => begun,
         Err(outcome) => return whole(&outcome),
     };
-    match response::stream_head(begun.prelude.as_ref(), context) {
+    let head = match (of, &begun.prelude) {
+        (Streams::Rest, Some(prelude)) => response::rest_stream_head(prelude, context),
+        (_, prelude) => response::stream_head(prelude.as_ref(), context),
+    };
+    let idle = (of == Streams::Rest).then_some(REST_IDLE);
+    match head {
         Ok(head) => {
             let has_body = !matches!(
                 head.status(),
@@ -44,7 +68,7 @@ pub(crate) async fn answer(
             );
             head.map(|_| {
                 if has_body {
-                    LiveBody::body(begun.rest, pieces, Framing::Plain)
+                    LiveBody::body(begun.rest, pieces, Framing::Plain, idle)
                 } else {
                     Body::empty()
                 }
@@ -55,8 +79,11 @@ pub(crate) async fn answer(
 }
 
 /// Reads until the head is known, or all is over before.
-async fn begin(pieces: &mut Pieces, content_type: Option<&str>) -> Result<Begun, Outcome> {
-    let has_prelude = response::has_prelude(content_type);
+async fn begin(
+    pieces: &mut Pieces,
+    content_type: Option<&str>,
+    has_prelude: bool,
+) -> Result<Begun, Outcome> {
     let mut written = BytesMut::new();
     loop {
         match pieces.next().await {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use app_model::{Api, RouteOptions, TransferMode};
 use aws_smithy_eventstream::frame::read_message_from;
 use axum::Router;
 use axum::body::Body;
@@ -66,7 +67,10 @@ async fn function(
     loop {
         let event = runtime.next().await;
         let parsed: Value = serde_json::from_str(&event.body).unwrap();
-        let how = parsed["rawPath"].as_str().unwrap_or("/good");
+        let of_rest = parsed["pathParameters"]["proxy"].as_str();
+        let of_rest = of_rest.map(|proxy| format!("/{proxy}"));
+        let how = parsed["rawPath"].as_str().or(of_rest.as_deref());
+        let how = how.unwrap_or("/good");
         let wait = async || go.acquire().await.unwrap().forget();
         let kind = if how == "/raw" {
             "text/plain"
@@ -120,13 +124,45 @@ struct Stand {
 }
 
 fn stand() -> Stand {
+    stand_with(Api::default())
+}
+
+/// A stand whose REST API's `/lambda/demo` streams.
+fn rest_stand() -> Stand {
+    stand_with(streaming())
+}
+
+/// APIs of which the REST API's `/lambda/demo` streams.
+fn streaming() -> Api {
+    let options = RouteOptions {
+        response_transfer_mode: TransferMode::Stream,
+        ..RouteOptions::default()
+    };
+    Api {
+        functions: [("demo".parse().unwrap(), options)].into(),
+        ..Api::default()
+    }
+}
+
+fn stand_with(api: Api) -> Stand {
     let go = Arc::new(Semaphore::new(0));
     let (done, seen) = watch::channel(0);
     let (allowed, told) = (go.clone(), done);
     let launcher =
         FakeLauncher::new(move |runtime| function(runtime, allowed.clone(), told.clone()));
+    let (router, broker) = gateway(launcher, api);
+    Stand {
+        router,
+        broker,
+        go,
+        done: seen,
+    }
+}
+
+fn gateway(launcher: Arc<FakeLauncher>, api: Api) -> (Router, Broker) {
     let broker = Broker::new(config(), launcher);
-    let table = built(1);
+    let mut table = built(1);
+    table.routes = std::mem::take(&mut table.routes).with_api(api);
     broker.take_in(&table);
     let (_, functions) = watch::channel(Arc::new(table));
     let router = router(Gateway {
@@ -135,12 +171,7 @@ fn stand() -> Stand {
         events: Events::unavailable(broker.clone(), "a test without a store"),
         access: Arc::default(),
     });
-    Stand {
-        router,
-        broker,
-        go,
-        done: seen,
-    }
+    (router, broker)
 }
 
 impl Stand {
@@ -152,6 +183,11 @@ impl Stand {
 
     async fn get(&self, path: &str) -> Response {
         let request = Request::get(format!("/lambda-url/demo{path}"));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn rest(&self, path: &str) -> Response {
+        let request = Request::get(format!("/lambda/demo{path}"));
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
@@ -265,6 +301,88 @@ async fn fronts_that_want_an_object_get_all_at_once() {
     let cause = cause.unwrap();
     assert!(cause.contains("streams its answer"), "{cause}");
     stand.broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn a_rest_api_that_streams_passes_on_what_is_written() {
+    let stand = rest_stand();
+    let response = stand.rest("/good").await;
+    assert_eq!(response.status(), 201);
+    for (name, value) in [
+        ("x-a", "1"),
+        ("set-cookie", "k=v"),
+        ("content-type", "application/json"),
+        ("x-longshore-generation", "1"),
+    ] {
+        assert_eq!(response.headers()[name], value);
+    }
+    for id in ["x-amzn-requestid", "x-amz-apigw-id", "x-amzn-trace-id"] {
+        assert!(response.headers().contains_key(id), "{id}");
+    }
+    let mut body = response.into_body();
+    assert_eq!(text(&mut body).await, "one", "the function waits");
+    stand.go.add_permits(1);
+    assert_eq!(text(&mut body).await, "two");
+    assert!(piece(&mut body).await.is_none());
+
+    let mut body = stand.rest("/crash").await.into_body();
+    assert_eq!(text(&mut body).await, "one");
+    stand.go.add_permits(1);
+    assert!(matches!(piece(&mut body).await, Some(Err(_))));
+    stand.broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn a_rest_api_that_streams_wants_a_head() {
+    let stand = rest_stand();
+    stand.go.add_permits(2);
+    for (path, cause) in [
+        ("/nothing", "no luck"),
+        ("/malformed", "a JSON array"),
+        ("/endless", "no eight NUL bytes"),
+        // Without a head, whatever its content type.
+        ("/raw", "no eight NUL bytes"),
+    ] {
+        let response = stand.rest(path).await;
+        assert_eq!(response.status(), 502, "{path}");
+        let found = response.headers()["x-longshore-function-error"].to_str();
+        let found = found.unwrap();
+        assert!(found.contains(cause), "{path}: {found}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, r#"{"message":"Internal server error"}"#, "{path}");
+    }
+    stand.broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn a_rest_api_that_streams_takes_a_whole_answer_with_a_head() {
+    let launcher = FakeLauncher::new(|runtime: FakeRuntime| async move {
+        loop {
+            let event = runtime.next().await;
+            let parsed: Value = serde_json::from_str(&event.body).unwrap();
+            let answer = match parsed["body"].as_str() {
+                Some("head") => "{\"statusCode\":202}\0\0\0\0\0\0\0\0whole",
+                _ => r#"{"statusCode":200,"body":"an object"}"#,
+            };
+            runtime.respond(&event, answer).await;
+        }
+    });
+    let (router, broker) = gateway(launcher, streaming());
+    for (asked, status, body) in [
+        ("head", 202, "whole"),
+        ("object", 502, r#"{"message":"Internal server error"}"#),
+    ] {
+        let request = Request::post("/lambda/demo")
+            .body(Body::from(asked))
+            .unwrap();
+        let response = within("an answer", router.clone().oneshot(request))
+            .await
+            .unwrap();
+        assert_eq!(response.status(), status, "{asked}");
+        let found = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(found, body, "{asked}");
+    }
+    broker.stop(std::future::ready(())).await;
 }
 
 /// The events of one piece: their types and payloads.
