@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use app_model::{AppModel, Authorizer, FunctionSource, IdentitySource, Keys, PayloadFormat};
+use app_model::{
+    AppModel, Authorizer, FunctionSource, IdentitySource, Keys, PayloadFormat, TransferMode,
+};
 use serde_json::{Value, json};
 
 /// One package: its folder, its binaries and its `package.metadata` as TOML.
@@ -256,6 +258,45 @@ fn any_command_can_be_a_function() {
 }
 
 #[test]
+fn what_aws_would_refuse_is_known_of_the_layer_that_counts() {
+    for (workspace, package, expected) in [
+        ("", "lambda.deploy = { memory = 128, timeout = 900 }", ""),
+        (
+            "",
+            "lambda.deploy.memory = 64",
+            "memory: `memory = 64` is declared",
+        ),
+        (
+            "",
+            "lambda.deploy.timeout = 901",
+            "timeout: `timeout = 901` is declared",
+        ),
+        (
+            "lambda.deploy.memory = 64",
+            "lambda.deploy.memory = 256",
+            "",
+        ),
+        (
+            "lambda.deploy.memory = 256",
+            "lambda.deploy.memory = 64",
+            "memory: ",
+        ),
+        (
+            "",
+            "lambda.env.AWS_REGION = \"x\"",
+            "reserved-variables: AWS_REGION is set",
+        ),
+    ] {
+        let model = model(workspace, &[("handlers/p", &["p"], package)]);
+        let excesses = model.functions[&"p".parse().unwrap()].excesses();
+        let found: Vec<String> = excesses.iter().map(ToString::to_string).collect();
+        let found = found.join("; ");
+        assert!(found.starts_with(expected), "{package}: {found}");
+        assert_eq!(found.is_empty(), expected.is_empty(), "{package}: {found}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named_by_file_and_key_and_the_rest_still_counts() {
     for (metadata, expected) in [
         (
@@ -404,6 +445,7 @@ fn apis_are_set_in_the_workspaces_table() {
         [longshore.api.function.p]
         authorizer = "tokens"
         api_key_required = true
+        response_transfer_mode = "STREAM"
         [longshore.api.authorizer.tokens]
         type = "token"
         function = "p"
@@ -454,7 +496,15 @@ fn apis_are_set_in_the_workspaces_table() {
     assert_eq!(options.payload_format, Some(PayloadFormat::V2));
     let default = api.route("$default").unwrap();
     assert_eq!(default.authorizer.as_deref(), Some("users"));
-    assert!(api.functions[&function].api_key_required);
+    let of_function = &api.functions[&function];
+    assert!(of_function.api_key_required);
+    assert_eq!(
+        (
+            of_function.response_transfer_mode,
+            default.response_transfer_mode
+        ),
+        (TransferMode::Stream, TransferMode::Buffered)
+    );
     let Authorizer::Token(tokens) = &api.authorizers["tokens"] else {
         panic!("a token authorizer");
     };
@@ -532,6 +582,10 @@ fn what_is_wrong_about_an_api_is_reported_and_the_rest_counts() {
         (
             "longshore.api = { router = \"rest\", route = { \"GET /a\" = { payload_format = \"2.0\" } } }",
             "payload format 1.0 only",
+        ),
+        (
+            "longshore.api.route.\"GET /a\".response_transfer_mode = \"STREAM\"",
+            "response streaming is a REST API's",
         ),
         (
             "longshore.api.route.\"GET /a\".payload = 1",

@@ -444,6 +444,23 @@ async fn a_body_beyond_ten_megabytes_is_refused() {
 }
 
 #[tokio::test]
+async fn base64_makes_a_binary_request_too_large_for_lambda() {
+    let (router, broker) = gateway(table_with(&[("", "$default")], Api::default()));
+    for (bytes, expected, cause) in [
+        (4_800_000, 500, "the event is larger than Lambda's"),
+        (4_600_000, 201, ""),
+    ] {
+        let request = Request::post("/orders").body(Body::from(vec![0; bytes]));
+        let (status, headers, text) = send(&router, request.unwrap()).await;
+        assert_eq!(status.as_u16(), expected, "{bytes}");
+        assert_eq!(text.contains("Internal Server Error"), expected == 500);
+        let why = header(&headers, "x-longshore-function-error");
+        assert!(why.starts_with(cause), "{bytes}: {why}");
+    }
+    broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
 async fn a_build_that_never_worked_is_answered_with_its_diagnostics() {
     let failed = BuildState::Failed {
         diagnostics: "error[E0308]: mismatched types".into(),
