@@ -22,6 +22,7 @@ class Invoke(Case):
         ]:
             with self.subTest(name=name, qualifier=qualifier):
                 more = {"Qualifier": qualifier} if qualifier else {}
+                named = qualifier or name.endswith(":$LATEST")
                 answer = strict.invoke(FunctionName=name, Payload=b'{"n":1}', **more)
                 self.assertEqual(answer["StatusCode"], 200)
                 self.assertEqual(answer["ExecutedVersion"], "$LATEST")
@@ -32,7 +33,7 @@ class Invoke(Case):
                     {
                         "event": {"n": 1},
                         "request_id": answer["ResponseMetadata"]["RequestId"],
-                        "arn": WORKER,
+                        "arn": WORKER + ":$LATEST" if named else WORKER,
                         "custom": None,
                     },
                 )
