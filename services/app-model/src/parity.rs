@@ -358,11 +358,13 @@ impl Function {
             ..
         } = &self.settings;
         if timeout.subsec_nanos() != 0 {
-            excesses.push(TIMEOUT.broken(format!("it is {} seconds", timeout.as_secs_f64())));
+            excesses
+                .push(TIMEOUT.broken(format!("the timeout is {} seconds", timeout.as_secs_f64())));
         }
         let length = handler.chars().count();
         if !(1..=128).contains(&length) || handler.contains(char::is_whitespace) {
-            excesses.push(HANDLER.broken(format!("it is {handler:?}, {length} characters")));
+            excesses
+                .push(HANDLER.broken(format!("the handler is {handler:?}, {length} characters")));
         }
         excesses.extend(of_variables(env));
         excesses
@@ -386,7 +388,7 @@ pub fn of_variables(variables: &BTreeMap<String, String>) -> Vec<Excess> {
     let json = serde_json::to_string(variables).unwrap_or_default();
     if json.len() as u64 > ENVIRONMENT_SIZE.most {
         excesses.push(ENVIRONMENT_SIZE.broken(format!(
-            "they have {} bytes: move values to Parameter Store or S3",
+            "the variables have {} bytes: move values to Parameter Store or S3",
             json.len()
         )));
     }

@@ -165,7 +165,8 @@ fn settings(declared: Option<&Function>, unpacked: &UnpackedArtifact) -> Functio
 fn beyond(declared: Option<&Function>, zip_bytes: u64) -> Vec<Excess> {
     let mut beyond = declared.map_or_else(Vec::new, |declared| declared.beyond.clone());
     if zip_bytes > ZIP_SIZE.most {
-        let found = format!("it has {zip_bytes} bytes: upload it by way of S3, or leave files out");
+        let found =
+            format!("the zip has {zip_bytes} bytes: upload it by way of S3, or leave files out");
         beyond.push(ZIP_SIZE.broken(found));
     }
     beyond

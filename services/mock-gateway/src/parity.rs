@@ -122,7 +122,7 @@ pub(crate) fn of_memory(report: &Report) -> Option<Excess> {
     let (used, has) = (report.max_memory_mb(), report.memory_size_mb);
     (used > u64::from(has)).then(|| {
         MEMORY_USED.broken(format!(
-            "it used {used} MB of {has}: give it more, or see what a release build uses"
+            "the process used {used} MB of {has}: give it more, or see what a release build uses"
         ))
     })
 }
@@ -136,7 +136,7 @@ pub(crate) fn look_at_scratch(function: &FunctionName, folder: &Path) {
 }
 
 fn of_scratch(bytes: u64) -> Option<Excess> {
-    (bytes > TMP_SIZE.most).then(|| TMP_SIZE.broken(format!("it has {bytes} bytes")))
+    (bytes > TMP_SIZE.most).then(|| TMP_SIZE.broken(format!("an environment left {bytes} bytes")))
 }
 
 /// Bytes of all files below a folder; what cannot be read counts for nothing.

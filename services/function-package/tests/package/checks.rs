@@ -170,7 +170,7 @@ fn variables_that_lambda_refuses_are_refused() {
         (
             "TABLE",
             &*"x".repeat(4_096),
-            "they have 4108 bytes: move values to Parameter Store or S3",
+            "the variables have 4108 bytes: move values to Parameter Store or S3",
         ),
     ] {
         let [fault] = &check(name, value)[..] else {

@@ -236,7 +236,7 @@ impl Broker {
                 news
             });
             for excess in excesses.iter().filter(|_| news == Some(true)) {
-                tracing::warn!(%name, rule = excess.rule.name, "fails on AWS: {excess}");
+                tracing::warn!(function = %name, rule = excess.rule.name, "fails on AWS: {excess}");
             }
         }
         {

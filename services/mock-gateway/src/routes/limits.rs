@@ -25,16 +25,19 @@ pub(super) fn of_request(front: &Front, request: &Request) -> Option<Excess> {
                 .path_and_query()
                 .map_or(0, |url| url.as_str().len());
             if url as u64 > REST_URL.most {
-                return Some(REST_URL.broken(format!("it has {url} characters")));
+                return Some(REST_URL.broken(format!("the URL has {url} characters")));
             }
             let bytes = values();
             (bytes as u64 > REST_HEADERS.most)
-                .then(|| REST_HEADERS.broken(format!("they have {bytes} bytes")))
+                .then(|| REST_HEADERS.broken(format!("the headers' values have {bytes} bytes")))
         }
         Front::Http(_) => {
             let bytes = line(request) + values();
-            (bytes as u64 > HTTP_HEADERS.most)
-                .then(|| HTTP_HEADERS.broken(format!("they have {bytes} bytes")))
+            (bytes as u64 > HTTP_HEADERS.most).then(|| {
+                HTTP_HEADERS.broken(format!(
+                    "request line and headers' values have {bytes} bytes"
+                ))
+            })
         }
         Front::LoadBalancer(_) => {
             let (line, (all, longest)) = (line(request), written(headers));
@@ -85,7 +88,7 @@ pub(super) fn refusal(front: &Front, excess: &Excess) -> Response {
 pub(super) fn of_load_balancers_answer(headers: &HeaderMap) -> Option<Excess> {
     let (all, _) = written(headers);
     (all as u64 > ALB_ANSWER_HEADERS.most)
-        .then(|| ALB_ANSWER_HEADERS.broken(format!("they have {all} bytes")))
+        .then(|| ALB_ANSWER_HEADERS.broken(format!("the answer's headers have {all} bytes")))
 }
 
 /// The media types that a REST API takes for binary: on AWS none, unless some are set.
