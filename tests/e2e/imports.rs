@@ -32,6 +32,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &["service-runtime", "pipeline-contract", "journal"],
     ),
     ("egress-proxy", &["service-runtime"]),
+    ("container-keeper", &[]),
     ("function-package", &["app-model"]),
 ];
 

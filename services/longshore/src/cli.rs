@@ -9,9 +9,10 @@ use function_package::Architecture;
 use service_runtime::init_logs;
 
 use crate::commands::build::BuildOptions;
+use crate::commands::keep::KeepOptions;
 use crate::commands::logs::LogsOptions;
 use crate::commands::verify::VerifyOptions;
-use crate::commands::{build, doctor, invoke, logs, new, serve, sync_fixtures, verify};
+use crate::commands::{build, doctor, invoke, keep, logs, new, serve, sync_fixtures, verify};
 use crate::env::ProcessEnvironment;
 use crate::exit::Exit;
 use crate::settings::{Flags, Settings};
@@ -99,6 +100,23 @@ enum Command {
     },
     /// Keep a bucket of another S3, such as LocalStack, in step with the fixtures folder.
     SyncFixtures,
+    /// Start again what `docker kill` ends in a compose project; leave what was stopped.
+    ///
+    /// Follows the container engine's events. A container that dies of KILL, and was sent no
+    /// stop signal before it, is started again, if it has a restart policy. Stopping,
+    /// restarting, recreating and removing go their way. Nothing is ever stopped, killed or
+    /// removed. `make up` runs this as the service `keeper`; see docs/decisions/0011-keeper.md.
+    Keep {
+        /// The compose project whose containers are kept.
+        #[arg(long, value_name = "NAME")]
+        project: String,
+        /// The engine's Unix socket. Whoever may write to it is root on the engine's machine.
+        #[arg(long, value_name = "PATH", default_value = "/var/run/docker.sock")]
+        socket: PathBuf,
+        /// A file to touch every two seconds while the engine is followed, for health checks.
+        #[arg(long, value_name = "FILE")]
+        touch: Option<PathBuf>,
+    },
     /// Say what this machine has, what it lacks and how to get it.
     Doctor,
 }
@@ -179,6 +197,18 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
                 verify::run(&settings, &options).await
             }
             Command::SyncFixtures => sync_fixtures::run(&settings).await,
+            Command::Keep {
+                project,
+                socket,
+                touch,
+            } => {
+                let options = KeepOptions {
+                    project: project.clone(),
+                    socket: socket.clone(),
+                    touch: touch.clone(),
+                };
+                keep::run(options).await
+            }
             Command::Doctor => Ok(doctor::run(&settings).await),
         }
     })

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod doctor;
 pub mod invoke;
+pub mod keep;
 pub mod logs;
 pub mod new;
 pub mod serve;
