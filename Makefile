@@ -69,7 +69,11 @@ lambda-build: toolchain ## package a function for Lambda: make lambda-build file
 export LONGSHORE_UID ?= $(shell id -u)
 export LONGSHORE_GID ?= $(shell id -g)
 export DOCKER_BUILDKIT = 1
+# The keeper's, where the engine is not at the usual socket; .env has the last word.
+export LONGSHORE_SOCKET_OF_CALLER = $(patsubst unix://%,%,$(filter unix://%,$(DOCKER_HOST)))
 COMPOSE = docker compose
+# Whether or not .env wants the keeper: what is there is to go.
+COMPOSE_ALL = $(COMPOSE) --profile keeper
 follow ?= --follow --tail 100
 DOCKER_TEST = cargo test --package e2e-tests --features docker --test docker
 
@@ -87,7 +91,8 @@ docker-build: docker ## build the images; an image that is up to date costs a se
 .PHONY: up
 up: docker ## run everything in containers, wait until it is healthy, print a curl
 	@$(COMPOSE) up --detach --wait --wait-timeout 900 || { \
-	  $(COMPOSE) ps --all; echo "error: not healthy; 'make logs' says why" >&2; exit 1; }
+	  $(COMPOSE) ps --all; docker/why-no-keeper >&2 || echo "error: not healthy; 'make logs' says why" >&2; exit 1; }
+	@$(COMPOSE) config --services | grep -qx keeper || $(COMPOSE_ALL) rm --stop --force keeper 2>/dev/null
 	@gateway="$$($(COMPOSE) port gateway 5555)"; poller="$$($(COMPOSE) port poller 5006)"; \
 	printf '\n  %s\n    %s\n\n  %s\n\n' \
 	  "curl -X POST 'http://$$gateway/lambda/demo' -H 'Content-Type: application/json' \\" \
@@ -96,7 +101,7 @@ up: docker ## run everything in containers, wait until it is healthy, print a cu
 
 .PHONY: down
 down: docker ## stop and remove the containers and their network
-	$(COMPOSE) down --remove-orphans
+	$(COMPOSE_ALL) down --remove-orphans
 
 .PHONY: ps
 ps: docker ## the containers and how they are
@@ -143,6 +148,6 @@ docker-test-func: toolchain docker-build ## one of them: make docker-test-func c
 
 .PHONY: clean
 clean: docker ## remove the containers, their volumes and the images built here
-	$(COMPOSE) down --remove-orphans --volumes
+	$(COMPOSE_ALL) down --remove-orphans --volumes
 	docker image rm --force $$(LONGSHORE_AWS_IMAGE=not-ours $(COMPOSE) config --images | grep -vx not-ours | sort -u) 2>/dev/null || true
 	docker image prune --force --filter label=com.docker.compose.project=longshore

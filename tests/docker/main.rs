@@ -4,6 +4,7 @@
 use e2e_tests::containers::run;
 
 mod compose;
+mod killed;
 #[path = "../suite/pipeline.rs"]
 mod pipeline;
 #[path = "../suite/refusals.rs"]

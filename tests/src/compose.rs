@@ -124,7 +124,7 @@ impl Compose {
     }
 
     /// Kills everything in a service's container but its init, which then ends as after any
-    /// crash. Not `docker kill`: the engine takes that for a wish, and starts nothing again.
+    /// crash. Not `docker kill`, which the engine takes for a wish: the keeper undoes that.
     ///
     /// # Errors
     /// If it does not run.
@@ -146,40 +146,55 @@ impl Compose {
         Ok(())
     }
 
+    /// Stops a service's container with `docker stop`.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub async fn stop(&self, service: &str) -> Result<()> {
+        let container = self.container(service).await?;
+        docker_in(&self.folder, &[], &["stop", &container]).await?;
+        Ok(())
+    }
+
     async fn container(&self, service: &str) -> Result<String> {
         self.compose(&["ps", "--all", "--quiet", service]).await
     }
 
-    /// How often the engine has started a service's container again, if it is healthy now.
+    async fn inspect(&self, service: &str, format: &str) -> Result<String> {
+        let container = self.container(service).await?;
+        let arguments = ["inspect", "--format", format, &container];
+        docker_in(&self.folder, &[], &arguments).await
+    }
+
+    /// Whether a service's container runs.
     ///
     /// # Errors
     /// If there is no such container.
-    pub async fn restarts_when_healthy(&self, service: &str) -> Result<Option<u32>> {
-        let container = self.container(service).await?;
-        let format = "{{.State.Health.Status}} {{.RestartCount}}";
-        let state = docker_in(
-            &self.folder,
-            &[],
-            &["inspect", "--format", format, &container],
-        )
-        .await?;
-        match state.split_once(' ') {
-            Some(("healthy", restarts)) => Ok(Some(restarts.parse()?)),
-            _ => Ok(None),
-        }
+    pub async fn runs(&self, service: &str) -> Result<bool> {
+        Ok(self.inspect(service, "{{.State.Status}}").await? == "running")
     }
 
-    /// Waits until the engine has started a crashed container again and it is healthy.
+    /// When a service's container was last started: each of its lives has another time.
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub async fn life(&self, service: &str) -> Result<String> {
+        self.inspect(service, "{{.State.StartedAt}}").await
+    }
+
+    /// Waits until a service's container is healthy in another life than this.
     ///
     /// # Errors
     /// If it does not within a minute and a half.
-    pub async fn restarted(&self, service: &str) -> Result<()> {
+    pub async fn healthy_after(&self, service: &str, life: &str) -> Result<()> {
         let mut pause = tokio::time::interval(Duration::from_millis(200));
+        let format = "{{.State.Health.Status}} {{.State.StartedAt}}";
         let again = async {
             loop {
                 pause.tick().await;
-                if self.restarts_when_healthy(service).await?.unwrap_or(0) > 0 {
-                    return anyhow::Ok(());
+                match self.inspect(service, format).await?.split_once(' ') {
+                    Some(("healthy", now)) if now != life => return anyhow::Ok(()),
+                    _ => {}
                 }
             }
         };
