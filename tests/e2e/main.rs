@@ -3,6 +3,7 @@
 use e2e_tests::in_process::run;
 
 mod aws_clients;
+mod extensions;
 mod imports;
 #[path = "../suite/pipeline.rs"]
 mod pipeline;

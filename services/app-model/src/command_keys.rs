@@ -11,6 +11,7 @@
 //! env = { MODE = "test" }
 //! handler = "app.handler"
 //! log_format = "json"
+//! extensions = "legacy/extensions"   # and `layers`: see `Layers`
 //! ```
 //!
 //! These keys are Longshore's own: one it does not know is a mistake and is reported.
@@ -18,11 +19,12 @@
 use std::path::PathBuf;
 
 use crate::function::CommandSource;
+use crate::layers;
 use crate::section::{Problems, Section};
 use crate::settings::SettingsLayers;
 use crate::{Function, FunctionSource};
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "command",
     "cwd",
     "watch",
@@ -32,22 +34,25 @@ const KEYS: [&str; 9] = [
     "env_file",
     "handler",
     "log_format",
+    "extensions",
+    "layers",
 ];
 
 /// Reads the declarations of a `metadata.longshore` table; `inputs` collects the files that
-/// were read on the way.
+/// were read on the way. What the tables of `around` add to functions counts for these too.
 pub(crate) fn declared_commands(
     longshore: &Section<'_>,
+    around: &[&Section<'_>],
     inputs: &mut Vec<PathBuf>,
     problems: &mut Problems,
 ) -> Vec<Function> {
     for name in longshore
         .names()
-        .filter(|name| !matches!(*name, "function" | "api"))
+        .filter(|name| !matches!(*name, "function" | "api") && !layers::KEYS.contains(name))
     {
         problems.push(longshore.problem(
             name,
-            "unknown key: Longshore knows `function` and `api` here",
+            "unknown key: Longshore knows `function`, `api`, `extensions` and `layers` here",
         ));
     }
     let declared = longshore.section("function", problems);
@@ -81,6 +86,9 @@ pub(crate) fn declared_commands(
         let mut settings = SettingsLayers::default();
         settings.add_limits(&table, problems);
         settings.add_log_format(&table, problems);
+        for table in around.iter().copied().chain([&table]) {
+            settings.add_layers(table, problems);
+        }
         settings.add_environment(&table, problems);
         inputs.append(&mut settings.inputs);
         let handler = table.get::<String>("handler", problems);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::Excess;
+use crate::{Excess, Layers};
 
 /// A Lambda function's name: 1 to 64 letters, digits, hyphens and underscores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +102,8 @@ pub struct FunctionSettings {
     pub handler: String,
     /// How the platform's lines in its log look.
     pub log_format: LogFormat,
+    /// External extensions and libraries.
+    pub layers: Layers,
 }
 
 /// How the platform's lines in a function's log look.

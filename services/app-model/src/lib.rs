@@ -7,6 +7,7 @@ mod authorizer;
 mod authorizer_settings;
 mod command_keys;
 mod function;
+mod layers;
 mod model;
 pub mod parity;
 mod router_keys;
@@ -26,6 +27,7 @@ pub use function::{
     CargoTarget, CommandSource, Function, FunctionName, FunctionSettings, FunctionSource,
     InvalidFunctionName, LogFormat,
 };
+pub use layers::{ExtensionFolder, Layers};
 pub use model::AppModel;
 pub use parity::{Excess, Parity};
 pub use routes::{DEFAULT_ROUTE, NoRoute, Route, RouteDeclaration, RouteError, RouteTable};

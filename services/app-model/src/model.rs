@@ -10,7 +10,9 @@ use crate::command_keys::declared_commands;
 use crate::router_keys::{DeclaredRoute, declared_routes};
 use crate::section::{Problems, Section};
 use crate::settings::SettingsLayers;
-use crate::{CargoTarget, Function, FunctionName, FunctionSource, RouteDeclaration, RouteTable};
+use crate::{
+    CargoTarget, Function, FunctionName, FunctionSource, Layers, RouteDeclaration, RouteTable,
+};
 
 /// The application as its manifests declare it.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,8 @@ pub struct AppModel {
     pub functions: BTreeMap<FunctionName, Function>,
     /// Which routes lead to them.
     pub routes: RouteTable,
+    /// What is added to every function.
+    pub layers: Layers,
     /// What is wrong with the declarations, each naming its file and key. What is not named
     /// here counts.
     pub problems: Vec<String>,
@@ -44,10 +48,13 @@ impl AppModel {
 
         let mut problems = Problems::new();
         let workspace_lambda = workspace.section("lambda", &mut problems);
+        let workspace_longshore = workspace.section("longshore", &mut problems);
+        model.layers.add(&workspace_longshore, &mut problems);
         let handlers = metadata.workspace_root.as_std_path().join(handlers_dir);
         for package in function_packages(metadata, &handlers) {
             let section = package_section(package);
             let lambda = section.section("lambda", &mut problems);
+            let longshore = section.section("longshore", &mut problems);
             for target in package
                 .targets
                 .iter()
@@ -70,6 +77,8 @@ impl AppModel {
                 let mut settings = SettingsLayers::default();
                 settings.add_lambda(&workspace_lambda, &target.name, &mut problems);
                 settings.add_lambda(&lambda, &target.name, &mut problems);
+                settings.add_layers(&workspace_longshore, &mut problems);
+                settings.add_layers(&longshore, &mut problems);
                 model.inputs.append(&mut settings.inputs);
                 model.add(
                     Function {
@@ -98,13 +107,16 @@ impl AppModel {
                     "APIs are the whole workspace's: move this to `workspace.metadata.longshore.api`",
                 ));
             }
-            for function in declared_commands(&longshore, &mut model.inputs, &mut problems) {
+            let around = [&workspace_longshore, &longshore];
+            let inputs = &mut model.inputs;
+            for function in declared_commands(&longshore, &around, inputs, &mut problems) {
                 model.add(function, package.manifest_path.as_std_path(), &mut problems);
             }
         }
-        let longshore = workspace.section("longshore", &mut problems);
+        let longshore = &workspace_longshore;
         let api = longshore.section("api", &mut problems);
-        for function in declared_commands(&longshore, &mut model.inputs, &mut problems) {
+        let inputs = &mut model.inputs;
+        for function in declared_commands(longshore, &[longshore], inputs, &mut problems) {
             model.add(function, root_manifest.as_std_path(), &mut problems);
         }
         // After the packages' own, which win over the workspace's.

@@ -427,6 +427,7 @@ mod tests {
                 env: BTreeMap::new(),
                 handler: "bootstrap".to_owned(),
                 log_format: crate::LogFormat::Text,
+                layers: crate::Layers::default(),
             },
             beyond: Vec::new(),
         };

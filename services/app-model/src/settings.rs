@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::parity::{MEMORY, Rule, TIMEOUT};
 use crate::section::{Problems, Section};
-use crate::{Excess, FunctionSettings, LogFormat};
+use crate::{Excess, FunctionSettings, Layers, LogFormat};
 
 /// Lambda's bounds.
 const MEMORY_MB: std::ops::RangeInclusive<u64> = 128..=10_240;
@@ -28,6 +28,7 @@ pub(crate) struct SettingsLayers {
     log_format: Option<LogFormat>,
     /// What AWS would refuse: of each setting, what the innermost layer says.
     beyond: BTreeMap<&'static str, Excess>,
+    layers: Layers,
     /// Files that were read on the way.
     pub(crate) inputs: Vec<PathBuf>,
 }
@@ -97,6 +98,11 @@ impl SettingsLayers {
         self.beyond.values().cloned().collect()
     }
 
+    /// `extensions` and `layers`, beside those of the tables before.
+    pub(crate) fn add_layers(&mut self, table: &Section<'_>, problems: &mut Problems) {
+        self.layers.add(table, problems);
+    }
+
     /// `log_format`: `text` or `json`, in Lambda's spelling too.
     pub(crate) fn add_log_format(&mut self, table: &Section<'_>, problems: &mut Problems) {
         let Some(text) = table.get::<String>("log_format", problems) else {
@@ -153,6 +159,7 @@ impl SettingsLayers {
             env: self.env,
             handler: handler.to_owned(),
             log_format: self.log_format.unwrap_or_default(),
+            layers: self.layers,
         }
     }
 }

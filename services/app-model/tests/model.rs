@@ -605,3 +605,44 @@ fn what_is_wrong_about_an_api_is_reported_and_the_rest_counts() {
     let in_package = model("", &[("handlers/p", &["p"], "longshore.api = {}")]);
     assert!(in_package.problems[0].contains("the whole workspace's"));
 }
+
+#[test]
+fn extensions_and_layers_add_up() {
+    let model = model(
+        r#"
+        [longshore]
+        extensions = "everywhere"
+        [longshore.function.old]
+        command = ["old"]
+        extensions = ["one", "two"]
+        "#,
+        &[("handlers/a", &["a"], "longshore = { layers = \"layer\" }")],
+    );
+    assert_eq!(model.problems, Vec::<String>::new());
+    let folders = |name: &str| -> Vec<(String, bool)> {
+        let layers = &model.functions[&name.parse().expect("a name")]
+            .settings
+            .layers;
+        let folders = layers.extensions();
+        folders
+            .map(|folder| (folder.path.display().to_string(), folder.is_optional))
+            .collect()
+    };
+    let there = |path: &str| (path.to_owned(), false);
+    assert_eq!(
+        folders("a"),
+        [
+            ("/ws/handlers/a/layer/extensions".to_owned(), true),
+            there("/ws/everywhere"),
+        ]
+    );
+    assert_eq!(
+        folders("old"),
+        [there("/ws/everywhere"), there("/ws/one"), there("/ws/two")]
+    );
+    let a = &model.functions[&"a".parse().expect("a name")]
+        .settings
+        .layers;
+    let libraries: Vec<_> = a.libraries().collect();
+    assert_eq!(libraries, [Path::new("/ws/handlers/a/layer/lib")]);
+}

@@ -18,6 +18,7 @@ mod cargo;
 mod config;
 mod debounce;
 mod error;
+mod extensions;
 mod packages;
 mod process;
 mod slots;
@@ -30,7 +31,10 @@ mod workspace;
 
 pub use config::{Config, Debounce, PackageSource, Profile, StartMode, WatchMode};
 pub use error::StartError;
-pub use process::{Exit, Launch, MAX_LINE_BYTES, OutputLine, OutputStream, Process, SpawnError};
+pub use extensions::{ExtensionsError, extension_programs};
+pub use process::{
+    Exit, Launch, MAX_LINE_BYTES, OutputLine, OutputStream, Process, Program, SpawnError,
+};
 pub use supervisor::{Supervisor, start};
 pub use table::{Artifact, BuildState, FunctionEntry, FunctionTable, Generation};
 pub use task::SupervisorTask;

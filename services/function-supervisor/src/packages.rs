@@ -12,6 +12,7 @@ use std::time::Duration;
 use app_model::parity::ZIP_SIZE;
 use app_model::{
     AppModel, CommandSource, Excess, Function, FunctionName, FunctionSettings, FunctionSource,
+    Layers,
 };
 use function_package::{BOOTSTRAP, UnpackedArtifact, remove_unpacked, unpack};
 
@@ -112,7 +113,7 @@ impl Packages {
                     cwd: root.clone(),
                     watch: Vec::new(),
                 }),
-                settings: settings(declared, &packaged.unpacked),
+                settings: settings(declared, &model.layers, &packaged.unpacked),
                 beyond: beyond(declared, packaged.unpacked.zip_bytes),
             };
             model.functions.insert(name.clone(), function);
@@ -142,7 +143,11 @@ impl Packages {
 }
 
 /// What the workspace declares, else what the package says of itself, else AWS's defaults.
-fn settings(declared: Option<&Function>, unpacked: &UnpackedArtifact) -> FunctionSettings {
+fn settings(
+    declared: Option<&Function>,
+    layers: &Layers,
+    unpacked: &UnpackedArtifact,
+) -> FunctionSettings {
     if let Some(declared) = declared {
         return declared.settings.clone();
     }
@@ -158,6 +163,7 @@ fn settings(declared: Option<&Function>, unpacked: &UnpackedArtifact) -> Functio
         env: BTreeMap::new(),
         handler: BOOTSTRAP.to_owned(),
         log_format: app_model::LogFormat::Text,
+        layers: layers.clone(),
     }
 }
 

@@ -5,8 +5,9 @@
 //! them too. Order of an end: TERM to the group, its output still being read for the
 //! grace period, KILL to the group, and only then the child is reaped.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,10 +38,21 @@ const BUSY_RETRY: Duration = Duration::from_millis(200);
 /// `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR`) and adds these.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// What to start.
+    /// The function.
     pub artifact: Arc<Artifact>,
+    /// What to start for it.
+    pub program: Program,
     /// The environment, `AWS_*` and the function's own variables alike.
     pub env: Vec<(String, String)>,
+}
+
+/// A program of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The function itself, in its folder.
+    Function,
+    /// An external extension, by its path; in the root, as on Lambda.
+    Extension(PathBuf),
 }
 
 /// Why a process could not be started.
@@ -133,10 +145,18 @@ impl Process {
         inherited: &[(OsString, OsString)],
     ) -> Result<Self, SpawnError> {
         let artifact = launch.artifact;
-        let Some((program, arguments)) = artifact.argv.split_first() else {
-            return Err(SpawnError::EmptyCommand {
-                function: artifact.function.name.to_string(),
-            });
+        let (program, arguments, cwd) = match &launch.program {
+            Program::Extension(path) => (path.as_os_str(), &[][..], Path::new("/")),
+            Program::Function => match artifact.argv.split_first() {
+                Some((program, arguments)) => {
+                    (OsStr::new(program), arguments, artifact.cwd.as_path())
+                }
+                None => {
+                    return Err(SpawnError::EmptyCommand {
+                        function: artifact.function.name.to_string(),
+                    });
+                }
+            },
         };
         #[expect(
             clippy::disallowed_methods,
@@ -145,7 +165,7 @@ impl Process {
         let mut command = Command::new(program);
         command
             .args(arguments)
-            .current_dir(&artifact.cwd)
+            .current_dir(cwd)
             .env_clear()
             .envs(inherited.iter().map(|(name, value)| (name, value)))
             .envs(launch.env)
@@ -155,8 +175,8 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true);
         let failed = |source: io::Error| SpawnError::Start {
-            program: program.clone(),
-            cwd: artifact.cwd.display().to_string(),
+            program: program.to_string_lossy().into_owned(),
+            cwd: cwd.display().to_string(),
             source,
         };
         let mut child = spawn_unless_busy(&mut command).map_err(failed)?;

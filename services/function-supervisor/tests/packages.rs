@@ -135,6 +135,7 @@ impl Running {
     async fn words(&self, artifact: &Arc<Artifact>) -> Vec<String> {
         let launch = Launch {
             artifact: Arc::clone(artifact),
+            program: function_supervisor::Program::Function,
             env: artifact.function.settings.env.clone().into_iter().collect(),
         };
         let mut process = self.supervisor.spawn(launch).expect("it starts");

@@ -171,6 +171,7 @@ impl Running {
             .supervisor
             .spawn(Launch {
                 artifact,
+                program: function_supervisor::Program::Function,
                 env: Vec::new(),
             })
             .expect("it starts");

@@ -1,5 +1,10 @@
-//! The task that owns one execution environment: its process, its listener, its timers, its
-//! log lines. It ends when the process is reaped.
+//! The task that owns one execution environment: its processes, its listener, its timers,
+//! its log lines. It ends when the last process is reaped.
+
+mod ending;
+mod extensions;
+#[cfg(test)]
+mod tests;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::broker::{Broker, EnvironmentKey, Finished, StopReason};
 use crate::environment_variables::{self, Placement};
 use crate::logs::{InitReport, LogTail, Report, Status};
-use crate::outcome::{InitFailure, Outcome, RuntimeExit};
+use crate::outcome::{ExtensionFailure, InitFailure, Outcome, RuntimeExit};
 use crate::parity;
 use crate::platform_event::PlatformEvent;
 use crate::process::RunningProcess;
@@ -21,12 +26,8 @@ use crate::runtime_api::RuntimeApi;
 use crate::sandbox::Sandbox;
 use crate::telemetry::Kind;
 
-/// From TERM to KILL when an extension of the function's own processes is registered.
-const GRACE_INTERNAL: Duration = Duration::from_millis(500);
-/// From TERM to KILL when an extension has asked to be told.
-const GRACE_TOLD: Duration = Duration::from_secs(2);
-/// How long connections of a dead process may take to be read to their end.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+use extensions::{Extensions, Happened};
+
 /// How long a line that is still in the pipe may take to join the log that a caller asked
 /// for.
 const TAIL_SETTLES: Duration = Duration::from_millis(15);
@@ -44,7 +45,7 @@ pub(crate) async fn run(
         Ok(running) => running.drive().await,
         Err(why) => {
             tracing::error!(function = %artifact.function.name, "{why}");
-            let left = broker.ended(key, &InitFailure::NotStarted(why));
+            let left = broker.ended(key, &why);
             log_initialisations(&sandbox, &left.init_reports);
             sandbox.telemetry().end();
         }
@@ -57,14 +58,28 @@ struct Running {
     artifact: Arc<Artifact>,
     sandbox: Arc<Sandbox>,
     listener: TcpListener,
-    process: Box<dyn RunningProcess>,
-    output: mpsc::Receiver<OutputLine>,
+    /// What the runtime's process gets.
+    variables: Vec<(String, String)>,
+    /// Once the external extensions have registered.
+    runtime: Option<Runtime>,
+    extensions: Extensions,
+    /// There were some, even if they have ended.
+    had_extensions: bool,
     api: Arc<RuntimeApi>,
     connections: JoinSet<()>,
     stop: Stop,
+    /// Why, and when external extensions must have ended.
+    end: Option<(StopReason, Instant)>,
     is_frozen: bool,
     peak_memory: u64,
     peak_read: Option<Instant>,
+}
+
+/// The runtime's process.
+struct Runtime {
+    process: Box<dyn RunningProcess>,
+    output: mpsc::Receiver<OutputLine>,
+    prints: bool,
 }
 
 /// How far the end has come.
@@ -82,6 +97,7 @@ enum Stop {
 enum Event {
     Exited(RuntimeExit),
     Printed(Option<OutputLine>),
+    Extension(Happened),
     Connected(std::io::Result<TcpStream>),
     Disconnected,
     Work,
@@ -95,16 +111,17 @@ impl Running {
         key: EnvironmentKey,
         artifact: &Arc<Artifact>,
         sandbox: Arc<Sandbox>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, InitFailure> {
+        let none = |what: &str, error: std::io::Error| {
+            InitFailure::NotStarted(format!("no {what} for an execution environment: {error}"))
+        };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
-            .map_err(|error| format!("no port for an execution environment: {error}"))?;
+            .map_err(|error| none("port", error))?;
         let address = listener
             .local_addr()
-            .map_err(|error| format!("no address for an execution environment: {error}"))?;
-        sandbox
-            .open()
-            .map_err(|error| format!("no folder for an execution environment: {error}"))?;
+            .map_err(|error| none("address", error))?;
+        sandbox.open().map_err(|error| none("folder", error))?;
         let config = &broker.shared.config;
         let phase = broker.init_phase(key);
         let region = &config.region;
@@ -117,24 +134,46 @@ impl Running {
                 sandbox: &sandbox,
             },
         );
-        let mut process = broker.shared.launcher.launch(artifact.clone(), variables)?;
-        broker.started(key, process.pid());
-        let output = process.take_output();
-        Ok(Self {
+        let programs = Extensions::programs(artifact).await?;
+        let env = environment_variables::for_extensions(&variables);
+        let extensions = Extensions::start(broker, key, artifact, programs, &env)?;
+        let mut running = Self {
             api: Arc::new(RuntimeApi::new(broker.clone(), key, artifact.clone())),
             broker: broker.clone(),
             key,
             artifact: artifact.clone(),
             sandbox,
             listener,
-            process,
-            output,
+            variables,
+            runtime: None,
+            had_extensions: !extensions.is_empty(),
+            extensions,
             connections: JoinSet::new(),
             stop: Stop::No,
+            end: None,
             is_frozen: false,
             peak_memory: 0,
             peak_read: None,
-        })
+        };
+        if !running.had_extensions {
+            running.start_runtime()?;
+        }
+        Ok(running)
+    }
+
+    fn start_runtime(&mut self) -> Result<(), InitFailure> {
+        let variables = std::mem::take(&mut self.variables);
+        let launcher = &self.broker.shared.launcher;
+        let mut process = launcher
+            .launch(self.artifact.clone(), variables)
+            .map_err(InitFailure::NotStarted)?;
+        self.broker.started(self.key, process.pid());
+        self.runtime = Some(Runtime {
+            output: process.take_output(),
+            process,
+            prints: true,
+        });
+        Ok(())
     }
 
     async fn drive(mut self) {
@@ -143,15 +182,19 @@ impl Running {
         };
         let stopping = self.broker.shared.stopping.clone();
         let killing = self.broker.shared.killing.clone();
-        let mut prints = true;
         let mut timer = self.attend().await;
         let exit = loop {
             let is_stopping = !matches!(self.stop, Stop::No);
+            if is_stopping && self.runtime.is_none() {
+                break None;
+            }
             let is_killed = matches!(self.stop, Stop::Killed);
+            let (process, output) = self.runtime.as_mut().map(Runtime::parts).unzip();
             let at = tokio::time::Instant::from_std(timer.unwrap_or_else(Instant::now));
             let event = tokio::select! {
-                exit = self.process.wait() => Event::Exited(exit),
-                line = self.output.recv(), if prints => Event::Printed(line),
+                exit = exit_of(process) => Event::Exited(exit),
+                line = line_of(output.flatten()) => Event::Printed(line),
+                happened = self.extensions.next() => Event::Extension(happened),
                 accepted = self.listener.accept() => Event::Connected(accepted.map(|(s, _)| s)),
                 Some(_) = self.connections.join_next() => Event::Disconnected,
                 () = wake.notified() => Event::Work,
@@ -160,9 +203,18 @@ impl Running {
                 () = killing.cancelled(), if !is_killed => Event::Kill,
             };
             match event {
-                Event::Exited(exit) => break exit,
-                Event::Printed(Some(line)) => self.print(line),
-                Event::Printed(None) => prints = false,
+                Event::Exited(exit) => break Some(exit),
+                Event::Printed(Some(line)) => self.print(Kind::Function, line),
+                Event::Printed(None) => {
+                    if let Some(runtime) = &mut self.runtime {
+                        runtime.prints = false;
+                    }
+                }
+                Event::Extension(Happened::Printed(line)) => self.print(Kind::Extension, line),
+                Event::Extension(Happened::Exited { name, exit }) => {
+                    self.broker.extension_exited(self.key, &name, exit);
+                    timer = self.attend().await;
+                }
                 Event::Connected(accepted) => self.connect(accepted),
                 Event::Disconnected => {}
                 Event::Work => timer = self.attend().await,
@@ -171,10 +223,7 @@ impl Running {
                     self.begin_stop(StopReason::Spindown);
                     timer = self.attend().await;
                 }
-                Event::Kill => {
-                    self.process.kill();
-                    self.stop = Stop::Killed;
-                }
+                Event::Kill => self.kill_all(),
             }
         };
         self.finish(exit).await;
@@ -197,18 +246,27 @@ impl Running {
         for finished in work.finished {
             self.report(finished, true).await;
         }
+        if work.start_runtime
+            && self.runtime.is_none()
+            && matches!(self.stop, Stop::No)
+            && let Err(failure) = self.start_runtime()
+        {
+            tracing::error!(function = %self.artifact.function.name, "{failure}");
+            self.broker.lost(self.key, &failure);
+            self.begin_stop(StopReason::Failure);
+        }
         if matches!(self.stop, Stop::No) && work.freeze != self.is_frozen {
             self.freeze(work.freeze);
         }
         if work.crash {
-            self.process.kill();
+            self.kill_runtime();
         }
         if let (Some(reason), Stop::No) = (work.stop, self.stop) {
             self.begin_stop(reason);
         }
         match self.stop {
             Stop::Asked { kill_at } if kill_at <= Instant::now() => {
-                self.process.kill();
+                self.kill_runtime();
                 self.stop = Stop::Killed;
                 None
             }
@@ -219,93 +277,59 @@ impl Running {
     }
 
     fn freeze(&mut self, freeze: bool) {
-        if freeze {
-            self.process.freeze();
-        } else {
-            self.process.thaw();
+        if let Some(runtime) = &self.runtime {
+            if freeze {
+                runtime.process.freeze();
+            } else {
+                runtime.process.thaw();
+            }
         }
+        self.extensions.freeze(freeze);
         self.is_frozen = freeze;
     }
 
-    /// As AWS does it: no time at all for a bare runtime, TERM and a moment once an
-    /// extension is registered.
-    fn begin_stop(&mut self, reason: StopReason) {
-        self.read_memory(true);
-        if self.is_frozen {
-            self.freeze(false);
+    fn kill_runtime(&self) {
+        if let Some(runtime) = &self.runtime {
+            runtime.process.kill();
         }
-        drop(self.sandbox.telemetry().flush());
-        let grace = self.broker.tell_shutdown(self.key, reason, |told| {
-            if told { GRACE_TOLD } else { GRACE_INTERNAL }
-        });
-        self.stop = match (reason, grace) {
-            // It has said why it fails and ends by itself.
-            (StopReason::Failure, _) => Stop::Asked {
-                kill_at: Instant::now() + GRACE_INTERNAL,
-            },
-            (_, Some(grace)) => {
-                self.process.terminate();
-                Stop::Asked {
-                    kill_at: Instant::now() + grace,
-                }
-            }
-            (_, None) => {
-                self.process.kill();
-                Stop::Killed
-            }
-        };
     }
 
-    /// The process is gone: what it sent last is read, then its invocation is ended.
-    async fn finish(mut self, exit: RuntimeExit) {
-        while let Ok(accepted) = tokio::time::timeout(Duration::ZERO, self.listener.accept()).await
-        {
-            self.connect(accepted.map(|(stream, _)| stream));
-        }
-        let connections = &mut self.connections;
-        let read = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_WORDS, read).await.is_err() {
-            tracing::debug!("somebody else holds a dead runtime's connection");
-        }
-        self.connections.shutdown().await;
-        self.print_what_is_there();
-        let asked = !matches!(self.stop, Stop::No);
-        if !asked {
-            tracing::warn!(
-                function = %self.artifact.function.name,
-                generation = %self.artifact.generation,
-                "{exit}"
-            );
-        }
-        let mut left = self.broker.work(self.key);
-        let ended = self.broker.ended(self.key, &InitFailure::Exited(exit));
-        left.init_reports.extend(ended.init_reports);
-        left.finished.extend(ended.finished);
-        log_initialisations(&self.sandbox, &left.init_reports);
-        for finished in left.finished {
-            self.report(finished, false).await;
-        }
-        self.sandbox.telemetry().end();
+    fn kill_all(&mut self) {
+        self.kill_runtime();
+        self.extensions.kill();
+        self.stop = Stop::Killed;
     }
 
     fn print_what_is_there(&mut self) {
-        while let Ok(line) = self.output.try_recv() {
-            self.print(line);
+        let mut lines = Vec::new();
+        if let Some(runtime) = &mut self.runtime {
+            while let Ok(line) = runtime.output.try_recv() {
+                lines.push(line);
+            }
+        }
+        for line in lines {
+            self.print(Kind::Function, line);
+        }
+        for line in self.extensions.printed() {
+            self.print(Kind::Extension, line);
         }
     }
 
-    fn print(&self, line: OutputLine) {
+    fn print(&self, kind: Kind, line: OutputLine) {
         let request = self.broker.printed(self.key, &line.text);
-        self.sandbox.print(Kind::Function, request, line);
+        self.sandbox.print(kind, request, line);
     }
 
     /// Writes an invocation's last lines and keeps its record.
     async fn report(&mut self, mut finished: Finished, is_alive: bool) {
         if finished.waiting.is_some() && is_alive {
             let settled = tokio::time::Instant::now() + TAIL_SETTLES;
-            while let Ok(Some(line)) = tokio::time::timeout_at(settled, self.output.recv()).await {
+            while let Some(runtime) = &mut self.runtime
+                && let Ok(Some(line)) =
+                    tokio::time::timeout_at(settled, runtime.output.recv()).await
+            {
                 finished.tail.push_line(&line.text);
-                self.print(line);
+                self.print(Kind::Function, line);
             }
         }
         if is_alive {
@@ -326,19 +350,35 @@ impl Running {
                 &mut finished.tail,
                 &PlatformEvent::Exited {
                     request_id,
-                    exit: *exit,
+                    why: exit.to_string(),
+                    error_type: "Runtime.ExitError",
                 },
             ),
             _ => {}
         }
         let watched = finished.watched.take().unwrap_or_default();
+        let lost_to = match &finished.outcome {
+            Outcome::ExtensionFailed(failure) => Some(failure.clone()),
+            _ => watched.lost_to,
+        };
+        let mut status = Status::of(&finished.outcome);
+        if let Some(ExtensionFailure { fault, why }) = lost_to {
+            let error_type = fault.error_type();
+            status = Status::Exited(error_type);
+            let event = PlatformEvent::Exited {
+                request_id,
+                why,
+                error_type,
+            };
+            self.say(&mut finished.tail, &event);
+        }
         let report = Report {
             request_id,
             duration: finished.duration,
             memory_size_mb: self.artifact.function.settings.memory_mb,
             max_memory_bytes: self.peak_memory,
             init: finished.init,
-            status: Status::of(&finished.outcome),
+            status,
             trace: watched.trace,
             extension_overhead: watched.extension_overhead,
         };
@@ -368,11 +408,39 @@ impl Running {
                 .is_none_or(|read| read.elapsed() > MEMORY_FRESH)
         {
             // The peak only grows; a process that has ended no longer tells.
-            if let Some(peak) = self.process.peak_memory_bytes() {
-                self.peak_memory = self.peak_memory.max(peak);
+            let runtime = self.runtime.as_ref();
+            if let Some(peak) = runtime.and_then(|runtime| runtime.process.peak_memory_bytes()) {
+                let together = peak + self.extensions.peak_memory_bytes();
+                self.peak_memory = self.peak_memory.max(together);
             }
             self.peak_read = Some(Instant::now());
         }
+    }
+}
+
+impl Runtime {
+    /// What is waited for: its end, and its lines as long as there may be any.
+    fn parts(
+        &mut self,
+    ) -> (
+        &mut Box<dyn RunningProcess>,
+        Option<&mut mpsc::Receiver<OutputLine>>,
+    ) {
+        (&mut self.process, self.prints.then_some(&mut self.output))
+    }
+}
+
+async fn exit_of(process: Option<&mut Box<dyn RunningProcess>>) -> RuntimeExit {
+    match process {
+        Some(process) => process.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn line_of(output: Option<&mut mpsc::Receiver<OutputLine>>) -> Option<OutputLine> {
+    match output {
+        Some(output) => output.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use app_model::LogFormat;
+use app_model::{Layers, LogFormat};
 use function_supervisor::Artifact;
 
 use crate::config::Config;
@@ -33,7 +33,7 @@ pub(crate) fn compose(config: &Config, placement: Placement<'_>) -> Vec<(String,
     let root = placement.artifact.cwd.to_string_lossy();
     set(
         "LD_LIBRARY_PATH",
-        format!("/var/runtime:/var/runtime/lib:{root}:{root}/lib:/opt/lib"),
+        libraries(&root, &function.settings.layers),
     );
     // On Lambda every environment has a /tmp of its own; here it is this folder.
     if let Some(scratch) = placement.sandbox.scratch() {
@@ -85,6 +85,32 @@ pub(crate) fn compose(config: &Config, placement: Placement<'_>) -> Vec<(String,
     // Set, it makes the Rust client warn, or poll several times at once.
     variables.remove("AWS_LAMBDA_MAX_CONCURRENCY");
     variables.into_iter().collect()
+}
+
+fn libraries(root: &str, layers: &Layers) -> String {
+    let mut folders = format!("/var/runtime:/var/runtime/lib:{root}:{root}/lib:/opt/lib");
+    for folder in layers.libraries() {
+        folders = format!("{folders}:{}", folder.display());
+    }
+    folders
+}
+
+/// The variables that external extensions do not get.
+const THE_RUNTIMES: [&str; 7] = [
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_XRAY_CONTEXT_MISSING",
+    "AWS_XRAY_DAEMON_ADDRESS",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+];
+
+/// What external extensions get of a function's environment.
+pub(crate) fn for_extensions(variables: &[(String, String)]) -> Vec<(String, String)> {
+    let of_both = |name: &str| !name.starts_with('_') && !THE_RUNTIMES.contains(&name);
+    let kept = variables.iter().filter(|(name, _)| of_both(name));
+    kept.cloned().collect()
 }
 
 #[cfg(test)]
@@ -146,6 +172,14 @@ mod tests {
             ("AWS_LAMBDA_LOG_FORMAT", Some("JSON")),
         ] {
             assert_eq!(variables.get(name).map(String::as_str), expected, "{name}");
+        }
+        let all: Vec<_> = variables.clone().into_iter().collect();
+        let theirs: BTreeMap<_, _> = for_extensions(&all).into_iter().collect();
+        for name in ["AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "MINE", "TMPDIR"] {
+            assert_eq!(theirs.get(name), variables.get(name), "{name}");
+        }
+        for name in ["_HANDLER", "LAMBDA_TASK_ROOT", "AWS_LAMBDA_LOG_GROUP_NAME"] {
+            assert!(variables.contains_key(name) && !theirs.contains_key(name));
         }
         let stream = &variables["AWS_LAMBDA_LOG_STREAM_NAME"];
         assert!(stream.starts_with("2026/11/21/[$LATEST]"), "{stream}");

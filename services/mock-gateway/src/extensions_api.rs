@@ -1,7 +1,8 @@
 //! The Lambda Extensions API of one environment: register, next event, errors.
 //!
-//! Every extension here is an internal one in AWS's terms: it registers from the function's
-//! own processes. The Rust client's graceful shutdown depends on it.
+//! External extensions are programs of their own, known by their file's name. Any other name
+//! is an internal one's, which registers from the function's own processes; the Rust
+//! client's graceful shutdown depends on those.
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -12,8 +13,9 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::broker::{ExtensionRefused, MAX_EXTENSIONS, StopReason};
+use crate::broker::{ExtensionRefused, MAX_EXTENSIONS, StopReason, Wants};
 use crate::invocation::Invocation;
+use crate::outcome::ExtensionFault;
 use crate::runtime_api::{RuntimeApi, accepted, error, json_response, not_found, read_body};
 
 const NAME: &str = "lambda-extension-name";
@@ -62,7 +64,8 @@ pub(crate) async fn answer(
     match (request.method(), call) {
         (&Method::POST, "register") => register(api, request).await,
         (&Method::GET, "event/next") => next(api, &request).await,
-        (&Method::POST, "init/error" | "exit/error") => failed(api, &request),
+        (&Method::POST, "init/error") => failed(api, &request, ExtensionFault::Init),
+        (&Method::POST, "exit/error") => failed(api, &request, ExtensionFault::Exit),
         _ => not_found(),
     }
 }
@@ -91,17 +94,11 @@ async fn register(api: &RuntimeApi, request: Request<Incoming>) -> Response<Full
         );
     }
     let on = |event: &str| registration.events.iter().any(|e| e == event);
-    if on("SHUTDOWN") {
-        tracing::warn!(
-            function = %api.function().name,
-            extension = name,
-            "on AWS only an extension from a layer (/opt/extensions) may ask for SHUTDOWN; one that the function starts is refused"
-        );
-    }
-    match api
-        .broker
-        .register_extension(api.key, &name, on("INVOKE"), on("SHUTDOWN"))
-    {
+    let wants = Wants {
+        invoke: on("INVOKE"),
+        shutdown: on("SHUTDOWN"),
+    };
+    match api.broker.register_extension(api.key, &name, wants) {
         Ok(id) => {
             let mut body = json!({
                 "functionName": api.function().name.as_str(),
@@ -138,12 +135,22 @@ async fn next(api: &RuntimeApi, request: &Request<Incoming>) -> Response<Full<By
             );
             response
         }
-        // Another poll took its place, or the environment has ended.
-        Err(_) => refusal(ExtensionRefused::AlreadyPolling, &id.to_string()),
+        // It has failed, or the environment has ended.
+        Err(_) => refusal(
+            ExtensionRefused::Transition {
+                from: "Ready",
+                to: "Ready",
+            },
+            &id.to_string(),
+        ),
     }
 }
 
-fn failed(api: &RuntimeApi, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn failed(
+    api: &RuntimeApi,
+    request: &Request<Incoming>,
+    fault: ExtensionFault,
+) -> Response<Full<Bytes>> {
     let id = match identifier(request) {
         Ok(id) => id,
         Err(refused) => return *refused,
@@ -154,7 +161,8 @@ fn failed(api: &RuntimeApi, request: &Request<Incoming>) -> Response<Full<Bytes>
             "Lambda-Extension-Function-Error-Type not found",
         );
     };
-    match api.broker.extension_failed(api.key, id, error_type) {
+    let said = api.broker.extension_failed(api.key, id, fault, error_type);
+    match said {
         Ok(()) => accepted(),
         Err(refused) => refusal(refused, &id.to_string()),
     }
@@ -194,10 +202,13 @@ fn refusal(refused: ExtensionRefused, who: &str) -> Response<Full<Bytes>> {
             "Extension.UnknownExtensionIdentifier",
             &format!("Unknown extension {who}"),
         ),
-        ExtensionRefused::AlreadyPolling => forbidden(
+        ExtensionRefused::ShutdownIsExternal => {
+            forbidden("Extension.InvalidEventType", "SHUTDOWN: Invalid event type")
+        }
+        ExtensionRefused::Transition { from, to } => forbidden(
             "Extension.InvalidExtensionState",
             &format!(
-                "State transition from Ready to Ready failed for extension {who}. Error: State transition is not allowed"
+                "State transition from {from} to {to} failed for extension {who}. Error: State transition is not allowed"
             ),
         ),
     }

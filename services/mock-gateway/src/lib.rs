@@ -43,6 +43,9 @@ pub use broker::{
 };
 pub use config::{Config, StartPolicy};
 pub use invocation::{Invocation, RequestId, TenantId, TraceId};
-pub use outcome::{FunctionResponse, InitFailure, MAX_PAYLOAD_BYTES, Outcome, RuntimeExit};
-pub use process::{Launcher, RunningProcess};
+pub use outcome::{
+    ExtensionFailure, ExtensionFault, FunctionResponse, InitFailure, MAX_PAYLOAD_BYTES, Outcome,
+    RuntimeExit,
+};
+pub use process::{Launcher, NotLaunched, RunningProcess};
 pub use server::{Gateway, RunError, router, run, run_with};

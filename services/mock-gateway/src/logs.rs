@@ -82,6 +82,7 @@ impl Status {
         match outcome {
             Outcome::TimedOut { .. } => Self::Timeout,
             Outcome::Crashed(_) => Self::Exited("Runtime.ExitError"),
+            Outcome::ExtensionFailed(failure) => Self::Exited(failure.fault.error_type()),
             Outcome::FunctionError(error) => {
                 Self::Error(error_type(error).unwrap_or_else(|| "Unhandled".to_owned()))
             }

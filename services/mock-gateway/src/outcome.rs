@@ -35,6 +35,8 @@ pub enum Outcome {
     },
     /// The function's process ended while it had the invocation.
     Crashed(RuntimeExit),
+    /// An extension brought the environment down while it had the invocation.
+    ExtensionFailed(ExtensionFailure),
     /// The function's answer is larger than [`MAX_PAYLOAD_BYTES`].
     ResponseTooLarge,
     /// The event is larger than [`MAX_PAYLOAD_BYTES`]; the function never saw it.
@@ -96,6 +98,55 @@ impl fmt::Display for RuntimeExit {
     }
 }
 
+/// How an extension brought its environment down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtensionFailure {
+    /// What it did.
+    pub fault: ExtensionFault,
+    /// What came of it, in AWS's words.
+    pub why: String,
+}
+
+/// What an extension did, for its environment to be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtensionFault {
+    /// It could not be started.
+    Launch,
+    /// It said that it cannot be initialised, and its process, or the runtime's, ended.
+    Init,
+    /// It said that it cannot go on, and its process, or the runtime's, ended.
+    Exit,
+    /// Its process ended unasked.
+    Crash,
+}
+
+impl ExtensionFault {
+    /// The type of error that Lambda makes of it.
+    #[must_use]
+    pub fn error_type(self) -> &'static str {
+        match self {
+            Self::Launch => "Extension.LaunchError",
+            Self::Init => "Extension.InitError",
+            Self::Exit => "Extension.ExitError",
+            Self::Crash => "Extension.Crash",
+        }
+    }
+}
+
+impl RuntimeExit {
+    /// As Lambda says it of an extension's process.
+    pub(crate) fn of_extension(self) -> String {
+        match self {
+            Self::WithoutReason => "exit code 0".to_owned(),
+            Self::Status(code) => format!("exit status {code}"),
+            Self::Signal(number) => match signal_name(number) {
+                Some(name) => format!("signal: {name}"),
+                None => format!("signal: {number}"),
+            },
+        }
+    }
+}
+
 /// The names Go gives to signals: AWS's runtime supervisor prints those.
 fn signal_name(number: i32) -> Option<&'static str> {
     Some(match number {
@@ -121,6 +172,8 @@ fn signal_name(number: i32) -> Option<&'static str> {
 pub enum InitFailure {
     /// Its process ended first.
     Exited(RuntimeExit),
+    /// One of its extensions did.
+    Extension(ExtensionFailure),
     /// It posted to `/runtime/init/error`: its JSON.
     Reported(Bytes),
     /// It was not ready when this time had passed.
@@ -130,11 +183,21 @@ pub enum InitFailure {
 }
 
 impl InitFailure {
+    /// For an invocation that was being initialised for, or was under way.
+    pub(crate) fn as_outcome(&self) -> Outcome {
+        match self {
+            Self::Exited(exit) => Outcome::Crashed(*exit),
+            Self::Extension(failure) => Outcome::ExtensionFailed(failure.clone()),
+            other => Outcome::InitFailed(other.clone()),
+        }
+    }
+
     /// As the log has it.
     pub(crate) fn as_logged(&self) -> FailedInit {
         FailedInit::Error(match self {
             Self::TimedOut(_) => return FailedInit::Timeout,
             Self::Exited(_) => "Runtime.ExitError".to_owned(),
+            Self::Extension(failure) => failure.fault.error_type().to_owned(),
             Self::NotStarted(_) => "Runtime.InvalidEntrypoint".to_owned(),
             Self::Reported(body) => {
                 error_type(body).unwrap_or_else(|| "Runtime.Unknown".to_owned())
@@ -153,6 +216,9 @@ impl fmt::Display for InitFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(exit) => write!(f, "{exit} before the first invocation"),
+            Self::Extension(failure) => {
+                write!(f, "{}: {}", failure.fault.error_type(), failure.why)
+            }
             Self::Reported(body) => {
                 write!(
                     f,
@@ -180,6 +246,12 @@ impl Outcome {
             }
             Self::Crashed(exit) | Self::InitFailed(InitFailure::Exited(exit)) => {
                 Some(exit_error(request_id, exit))
+            }
+            Self::ExtensionFailed(failure) | Self::InitFailed(InitFailure::Extension(failure)) => {
+                Some(error_json(
+                    failure.fault.error_type(),
+                    &format!("RequestId: {request_id} Error: {}", failure.why),
+                ))
             }
             Self::InitFailed(InitFailure::Reported(body)) => Some(body.clone()),
             Self::InitFailed(InitFailure::NotStarted(why)) => Some(error_json(
@@ -227,6 +299,7 @@ impl Outcome {
             Self::FunctionError(_)
             | Self::TimedOut { .. }
             | Self::Crashed(_)
+            | Self::ExtensionFailed(_)
             | Self::ResponseTooLarge => {
                 String::from_utf8_lossy(&self.error_body(request_id)?).into_owned()
             }
@@ -301,6 +374,22 @@ mod tests {
                 Outcome::InitFailed(InitFailure::Exited(RuntimeExit::Signal(9))),
                 "Runtime.ExitError",
                 "RequestId: 6bc28136-95fa-4ebe-87b2-8f8d9a2f6c3e Error: Runtime exited with error: signal: killed",
+            ),
+            (
+                Outcome::ExtensionFailed(ExtensionFailure {
+                    fault: ExtensionFault::Crash,
+                    why: RuntimeExit::Status(1).of_extension(),
+                }),
+                "Extension.Crash",
+                "RequestId: 6bc28136-95fa-4ebe-87b2-8f8d9a2f6c3e Error: exit status 1",
+            ),
+            (
+                Outcome::InitFailed(InitFailure::Extension(ExtensionFailure {
+                    fault: ExtensionFault::Init,
+                    why: RuntimeExit::WithoutReason.of_extension(),
+                })),
+                "Extension.InitError",
+                "RequestId: 6bc28136-95fa-4ebe-87b2-8f8d9a2f6c3e Error: exit code 0",
             ),
             (
                 Outcome::ResponseTooLarge,

@@ -9,7 +9,6 @@ use crate::invocation::{RequestId, TraceId};
 use crate::logs::{
     self, ExtensionInit, FailedInit, InitPhase, InitReport, Report, RuntimeDone, Span,
 };
-use crate::outcome::RuntimeExit;
 use crate::telemetry::{Api, Kind};
 
 /// What happened.
@@ -44,10 +43,11 @@ pub(crate) enum PlatformEvent<'a> {
         request_id: RequestId,
         timeout: Duration,
     },
-    /// The process ended with an invocation.
+    /// A process ended with an invocation.
     Exited {
         request_id: RequestId,
-        exit: RuntimeExit,
+        why: String,
+        error_type: &'static str,
     },
     /// The runtime is done with an invocation; extensions may not be.
     RuntimeDone(&'a RuntimeDone<'a>),
@@ -89,9 +89,11 @@ impl PlatformEvent<'_> {
                 request_id,
                 timeout,
             } => logs::timed_out(*at, *request_id, *timeout),
-            Self::Exited { request_id, exit } => {
-                format!("RequestId: {request_id} Error: {exit}\nRuntime.ExitError")
-            }
+            Self::Exited {
+                request_id,
+                why,
+                error_type,
+            } => format!("RequestId: {request_id} Error: {why}\n{error_type}"),
             Self::End { request_id } => logs::end(*request_id),
             Self::Report(report) => logs::report(report),
         })

@@ -3,11 +3,15 @@
 //! Runtime API.
 
 use std::future::Future;
+use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use app_model::FunctionName;
-use function_supervisor::{Artifact, Exit, Launch, OutputLine, Process, Supervisor};
+use function_supervisor::{
+    Artifact, Exit, Launch, OutputLine, Process, Program, SpawnError, Supervisor,
+};
 use tokio::sync::mpsc;
 
 use crate::outcome::RuntimeExit;
@@ -25,8 +29,29 @@ pub trait Launcher: Send + Sync + 'static {
         env: Vec<(String, String)>,
     ) -> Result<Box<dyn RunningProcess>, String>;
 
+    /// Starts an external extension of the artifact's function with this environment.
+    ///
+    /// # Errors
+    /// Why it could not be started.
+    fn launch_extension(
+        &self,
+        artifact: Arc<Artifact>,
+        path: PathBuf,
+        env: Vec<(String, String)>,
+    ) -> Result<Box<dyn RunningProcess>, NotLaunched>;
+
     /// Asks for the first build of a function; asking again changes nothing.
     fn request_build(&self, function: &FunctionName);
+}
+
+/// An external extension could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct NotLaunched {
+    /// In AWS's words.
+    pub why: String,
+    /// It is no program that this user may run.
+    pub is_forbidden: bool,
 }
 
 /// A started process and the group it leads. Dropping it kills the group.
@@ -55,9 +80,39 @@ impl Launcher for Supervisor {
         artifact: Arc<Artifact>,
         env: Vec<(String, String)>,
     ) -> Result<Box<dyn RunningProcess>, String> {
-        match self.spawn(Launch { artifact, env }) {
+        let program = Program::Function;
+        match self.spawn(Launch {
+            artifact,
+            program,
+            env,
+        }) {
             Ok(process) => Ok(Box::new(process)),
             Err(error) => Err(with_sources(&error)),
+        }
+    }
+
+    fn launch_extension(
+        &self,
+        artifact: Arc<Artifact>,
+        path: PathBuf,
+        env: Vec<(String, String)>,
+    ) -> Result<Box<dyn RunningProcess>, NotLaunched> {
+        let name = path.display().to_string();
+        let program = Program::Extension(path);
+        match self.spawn(Launch {
+            artifact,
+            program,
+            env,
+        }) {
+            Ok(process) => Ok(Box::new(process)),
+            Err(SpawnError::Start { source, .. }) => Err(NotLaunched {
+                why: format!("fork/exec {name}: {}", in_gos_words(&source)),
+                is_forbidden: source.kind() == io::ErrorKind::PermissionDenied,
+            }),
+            Err(error) => Err(NotLaunched {
+                why: with_sources(&error),
+                is_forbidden: false,
+            }),
         }
     }
 
@@ -104,6 +159,15 @@ impl RunningProcess for Process {
     fn kill(&self) {
         Process::kill(self);
     }
+}
+
+/// What Lambda's own supervisor, which is written in Go, says of a system's error.
+fn in_gos_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text
+        .split_once(" (os error")
+        .map_or(&*text, |(text, _)| text);
+    text.to_lowercase()
 }
 
 /// An error and what caused it, in one line.

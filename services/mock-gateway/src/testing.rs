@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use app_model::{
-    CommandSource, Function, FunctionName, FunctionSettings, FunctionSource, LogFormat, Parity,
+    CommandSource, Function, FunctionName, FunctionSettings, FunctionSource, Layers, LogFormat,
+    Parity,
 };
 use bytes::Bytes;
 use function_supervisor::{
@@ -25,7 +26,7 @@ use crate::config::{Config, StartPolicy};
 use crate::function_logs::Logs;
 use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::outcome::{Outcome, RuntimeExit};
-use crate::process::{Launcher, RunningProcess};
+use crate::process::{Launcher, NotLaunched, RunningProcess};
 use crate::sandbox::Sandbox;
 
 pub(crate) fn config() -> Config {
@@ -67,6 +68,7 @@ pub(crate) fn function(name: &str) -> Function {
             env: BTreeMap::new(),
             handler: "bootstrap".to_owned(),
             log_format: LogFormat::Text,
+            layers: Layers::default(),
         },
         beyond: Vec::new(),
     }
@@ -87,6 +89,17 @@ pub(crate) fn artifact(name: &str, generation: u64) -> Artifact {
         cwd: PathBuf::from("/"),
         built_in: Duration::ZERO,
     }
+}
+
+/// One with external extensions of these names; they are there as long as the folder is.
+pub(crate) fn with_extensions(names: &[&str]) -> (FunctionTable, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let mut artifact = artifact("demo", 1);
+    artifact.function.settings.layers = Layers::of_extensions(folder.path());
+    (table(BuildState::Built, Some(Arc::new(artifact))), folder)
 }
 
 /// A function table with one function at this build.
@@ -134,6 +147,8 @@ pub(crate) struct Script(Box<dyn Fn(FakeRuntime) -> Ends + Send + Sync>);
 /// Starts scripts as if they were processes.
 pub(crate) struct FakeLauncher {
     script: Script,
+    /// What external extensions do, by their file's name; none can be started without.
+    extensions: Option<Script>,
     pub(crate) launched: AtomicU32,
     pub(crate) builds_requested: AtomicU32,
 }
@@ -145,6 +160,26 @@ impl FakeLauncher {
     {
         Arc::new(Self {
             script: Script(Box::new(move |runtime| Box::pin(script(runtime)))),
+            extensions: None,
+            launched: AtomicU32::new(0),
+            builds_requested: AtomicU32::new(0),
+        })
+    }
+
+    /// One whose functions have external extensions too, which do that.
+    pub(crate) fn with_extensions<F, E>(
+        script: impl Fn(FakeRuntime) -> F + Send + Sync + 'static,
+        extension: impl Fn(FakeRuntime) -> E + Send + Sync + 'static,
+    ) -> Arc<Self>
+    where
+        F: Future<Output = RuntimeExit> + Send + 'static,
+        E: Future<Output = RuntimeExit> + Send + 'static,
+    {
+        Arc::new(Self {
+            script: Script(Box::new(move |runtime| Box::pin(script(runtime)))),
+            extensions: Some(Script(Box::new(move |runtime| {
+                Box::pin(extension(runtime))
+            }))),
             launched: AtomicU32::new(0),
             builds_requested: AtomicU32::new(0),
         })
@@ -162,41 +197,69 @@ impl Launcher for FakeLauncher {
         env: Vec<(String, String)>,
     ) -> Result<Box<dyn RunningProcess>, String> {
         let number = self.launched.fetch_add(1, Ordering::SeqCst) + 1;
-        let env: BTreeMap<_, _> = env.into_iter().collect();
-        let (lines, output) = mpsc::channel(64);
-        let terminated = CancellationToken::new();
-        let frozen = watch::Sender::new(false);
-        let runtime = FakeRuntime {
-            base: format!("http://{}", env["AWS_LAMBDA_RUNTIME_API"]),
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
-            number,
-            generation: artifact.generation.0,
-            env,
-            frozen: frozen.subscribe(),
-            terminated: terminated.clone(),
-            lines,
+        Ok(run(&self.script, number, &artifact, env, None))
+    }
+
+    fn launch_extension(
+        &self,
+        artifact: Arc<Artifact>,
+        path: PathBuf,
+        env: Vec<(String, String)>,
+    ) -> Result<Box<dyn RunningProcess>, NotLaunched> {
+        let Some(script) = &self.extensions else {
+            return Err(NotLaunched {
+                why: format!("fork/exec {}: permission denied", path.display()),
+                is_forbidden: true,
+            });
         };
-        let killed = CancellationToken::new();
-        let (death, script) = (killed.clone(), (self.script.0)(runtime));
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                exit = script => exit,
-                () = death.cancelled() => RuntimeExit::Signal(9),
-            }
-        });
-        Ok(Box::new(FakeProcess {
-            pid: number,
-            output: Some(output),
-            terminated,
-            killed,
-            task,
-            frozen,
-        }))
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let number = self.launched.load(Ordering::SeqCst);
+        Ok(run(script, number, &artifact, env, Some(name)))
     }
 
     fn request_build(&self, _: &FunctionName) {
         self.builds_requested.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+fn run(
+    script: &Script,
+    number: u32,
+    artifact: &Artifact,
+    env: Vec<(String, String)>,
+    extension: Option<String>,
+) -> Box<dyn RunningProcess> {
+    let env: BTreeMap<_, _> = env.into_iter().collect();
+    let (lines, output) = mpsc::channel(64);
+    let terminated = CancellationToken::new();
+    let frozen = watch::Sender::new(false);
+    let runtime = FakeRuntime {
+        base: format!("http://{}", env["AWS_LAMBDA_RUNTIME_API"]),
+        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        number,
+        extension,
+        generation: artifact.generation.0,
+        env,
+        frozen: frozen.subscribe(),
+        terminated: terminated.clone(),
+        lines,
+    };
+    let killed = CancellationToken::new();
+    let (death, script) = (killed.clone(), (script.0)(runtime));
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            exit = script => exit,
+            () = death.cancelled() => RuntimeExit::Signal(9),
+        }
+    });
+    Box::new(FakeProcess {
+        pid: number,
+        output: Some(output),
+        terminated,
+        killed,
+        task,
+        frozen,
+    })
 }
 
 struct FakeProcess {
@@ -255,6 +318,8 @@ pub(crate) struct FakeRuntime {
     pub(crate) client: reqwest::Client,
     /// Counts the launches.
     pub(crate) number: u32,
+    /// Of an external extension, its file's name.
+    pub(crate) extension: Option<String>,
     pub(crate) generation: u64,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) frozen: watch::Receiver<bool>,
@@ -336,13 +401,25 @@ impl FakeRuntime {
         }
     }
 
+    /// Says that an extension cannot go on: `init` or `exit`; the status.
+    pub(crate) async fn extension_error(&self, id: &str, phase: &str) -> u16 {
+        let url = format!("{}/2020-01-01/extension/{phase}/error", self.base);
+        let request = self
+            .client
+            .post(url)
+            .header("lambda-extension-identifier", id)
+            .header("lambda-extension-function-error-type", "Mine.Broken");
+        request.send().await.unwrap().status().as_u16()
+    }
+
     /// Registers an extension; its identifier.
     pub(crate) async fn register(&self, events: &str) -> String {
+        let name = self.extension.as_deref().unwrap_or("test");
         let url = format!("{}/2020-01-01/extension/register", self.base);
         let response = self
             .client
             .post(url)
-            .header("lambda-extension-name", "test")
+            .header("lambda-extension-name", name)
             .body(format!(r#"{{"events":[{events}]}}"#))
             .send()
             .await

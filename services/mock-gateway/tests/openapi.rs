@@ -15,7 +15,8 @@ use axum::body::Body;
 use function_supervisor::{Artifact, BuildState, FunctionEntry, FunctionTable};
 use http::{Method, Request, StatusCode};
 use mock_gateway::{
-    Broker, Config, Events, Gateway, Launcher, Pace, Parity, RunningProcess, StartPolicy, router,
+    Broker, Config, Events, Gateway, Launcher, NotLaunched, Pace, Parity, RunningProcess,
+    StartPolicy, router,
 };
 use regex::Regex;
 use serde_json::Value;
@@ -35,6 +36,18 @@ impl Launcher for Idle {
         _: Vec<(String, String)>,
     ) -> Result<Box<dyn RunningProcess>, String> {
         Err("nothing is started here".to_owned())
+    }
+
+    fn launch_extension(
+        &self,
+        _: Arc<Artifact>,
+        path: PathBuf,
+        _: Vec<(String, String)>,
+    ) -> Result<Box<dyn RunningProcess>, NotLaunched> {
+        Err(NotLaunched {
+            why: format!("{}: no function here has extensions", path.display()),
+            is_forbidden: false,
+        })
     }
 
     fn request_build(&self, _: &FunctionName) {}
@@ -81,6 +94,7 @@ fn table() -> FunctionTable {
             env: std::collections::BTreeMap::new(),
             handler: "bootstrap".to_owned(),
             log_format: app_model::LogFormat::Text,
+            layers: app_model::Layers::default(),
         },
         beyond: Vec::new(),
     };

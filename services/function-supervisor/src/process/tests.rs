@@ -28,6 +28,7 @@ fn artifact(argv: &[&str]) -> Arc<Artifact> {
                 env: BTreeMap::new(),
                 handler: "bootstrap".into(),
                 log_format: app_model::LogFormat::Text,
+                layers: app_model::Layers::default(),
             },
             beyond: Vec::new(),
         },
@@ -40,6 +41,7 @@ fn artifact(argv: &[&str]) -> Arc<Artifact> {
 fn shell(script: &str) -> Process {
     let launch = Launch {
         artifact: artifact(&["/bin/sh", "-c", script]),
+        program: Program::Function,
         env: vec![("GREETING".into(), "hello".into())],
     };
     Process::start(launch, &[("PATH".into(), "/usr/bin:/bin".into())]).unwrap()
@@ -231,6 +233,7 @@ async fn output_that_nobody_takes_does_not_hold_up_a_stop() {
 async fn what_cannot_be_started_is_named() {
     let launch = |argv: &[&str]| Launch {
         artifact: artifact(argv),
+        program: Program::Function,
         env: Vec::new(),
     };
     let error = Process::start(launch(&["/no/such/program"]), &[]).unwrap_err();

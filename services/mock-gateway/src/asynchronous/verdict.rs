@@ -88,6 +88,7 @@ pub(crate) fn after(
         Outcome::FunctionError(_)
         | Outcome::TimedOut { .. }
         | Outcome::Crashed(_)
+        | Outcome::ExtensionFailed(_)
         | Outcome::ResponseTooLarge
         | Outcome::RequestTooLarge
         | Outcome::InitFailed(_)

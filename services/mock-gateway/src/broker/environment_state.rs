@@ -13,6 +13,7 @@ use super::extension::Extension;
 use super::in_flight::{Claim, Ending, Finished, InFlight};
 use crate::invocation::{Invocation, RequestId, TenantId};
 use crate::logs::{FailedInit, InitPhase, InitReport};
+use crate::outcome::{ExtensionFailure, ExtensionFault, InitFailure};
 use crate::platform_event::PlatformEvent;
 use crate::sandbox::Sandbox;
 
@@ -129,6 +130,10 @@ pub(crate) struct Environment {
     pub(crate) phase: Phase,
     pub(crate) runtime: Runtime,
     pub(crate) extensions: Vec<Extension>,
+    /// Ports of this machine that extensions listen on.
+    pub(crate) ports: Vec<u16>,
+    /// What an extension said before its process ends.
+    pub(crate) fault: Option<ExtensionFault>,
     /// How many invocations it was given.
     pub(crate) invocations: u64,
     pub(crate) last_request: Option<RequestId>,
@@ -161,6 +166,8 @@ impl Environment {
             phase: Phase::Starting,
             runtime: Runtime::Working,
             extensions: Vec::new(),
+            ports: Vec::new(),
+            fault: None,
             invocations: 0,
             last_request: None,
             tenant: None,
@@ -181,6 +188,17 @@ impl Environment {
             self.sandbox.log(&PlatformEvent::Extension(extension), None);
         }
         self.sandbox.telemetry().initialised();
+    }
+
+    /// Why it ends, when its process ended so: what an extension said before counts.
+    pub(crate) fn cause(&self, failure: &InitFailure) -> InitFailure {
+        match (failure, self.fault) {
+            (InitFailure::Exited(exit), Some(fault)) => InitFailure::Extension(ExtensionFailure {
+                fault,
+                why: exit.to_string(),
+            }),
+            _ => failure.clone(),
+        }
     }
 
     /// To be logged, before anything else.

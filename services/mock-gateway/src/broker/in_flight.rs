@@ -12,7 +12,7 @@ use super::pool::Pending;
 use super::reply::Reply;
 use crate::invocation::{Invocation, RequestId, TraceId};
 use crate::logs::{LogTail, RuntimeDone, Span, Status};
-use crate::outcome::Outcome;
+use crate::outcome::{ExtensionFailure, Outcome};
 use crate::platform_event::PlatformEvent;
 use crate::sandbox::Sandbox;
 
@@ -52,6 +52,8 @@ pub(crate) struct Watched {
     pub(crate) runtime: Option<Duration>,
     /// How long extensions went on after that.
     pub(crate) extension_overhead: Option<Span>,
+    /// The environment was lost to an extension after the answer.
+    pub(crate) lost_to: Option<ExtensionFailure>,
 }
 
 impl Watched {

@@ -292,13 +292,38 @@ impl Pool {
         next_id: &mut u64,
         decisions: &mut Decisions,
     ) -> Work {
+        self.lose(id, failure, next_id, decisions);
+        let ended = self.environments.iter().position(|e| e.id == id);
+        let left = ended.map(|index| self.environments.remove(index));
+        self.start_after(next_id, decisions);
+        self.dispatch(next_id, decisions);
+        left.map_or_else(Work::default, |environment| Work {
+            finished: environment.finished,
+            init_reports: environment.init_reports,
+            ..Work::default()
+        })
+    }
+
+    /// An environment does no more work, for this reason; whoever waits for it hears.
+    pub(crate) fn lose(
+        &mut self,
+        id: EnvironmentId,
+        failure: &InitFailure,
+        next_id: &mut u64,
+        decisions: &mut Decisions,
+    ) {
         let Some(environment) = self.environment(id) else {
-            return Work::default();
+            return;
         };
+        decisions.changed = true;
         let used = environment.invocations > 0;
         let generation = environment.generation();
-        let stopping = Phase::Stopping(StopReason::Failure);
-        let phase = std::mem::replace(&mut environment.phase, stopping);
+        let failure = &environment.cause(failure);
+        let stopping = match environment.phase {
+            Phase::Stopping(reason) => reason,
+            _ => StopReason::Failure,
+        };
+        let phase = std::mem::replace(&mut environment.phase, Phase::Stopping(stopping));
         match phase {
             Phase::Starting => {
                 environment.init_came_to_nothing(InitPhase::Init, failure.as_logged());
@@ -309,22 +334,19 @@ impl Pool {
                 let in_flight = environment.give_up(*claim);
                 self.starts_over = Some(generation);
                 self.vacate(id);
-                let outcome = match failure {
-                    InitFailure::Exited(exit) => Outcome::Crashed(*exit),
-                    other => Outcome::InitFailed(other.clone()),
-                };
-                self.end_in_flight(id, in_flight, outcome);
+                self.end_in_flight(id, in_flight, failure.as_outcome());
             }
             Phase::Busy(in_flight) => {
-                let outcome = match failure {
-                    InitFailure::Exited(exit) => Outcome::Crashed(*exit),
-                    other => Outcome::InitFailed(other.clone()),
-                };
                 self.vacate(id);
-                self.end_in_flight(id, in_flight, outcome);
+                self.end_in_flight(id, in_flight, failure.as_outcome());
                 self.replace(next_id, decisions);
             }
-            Phase::Answered(ending) => {
+            Phase::Answered(mut ending) => {
+                if let InitFailure::Extension(failure) = failure
+                    && let Some(watched) = &mut ending.in_flight.watched
+                {
+                    watched.lost_to = Some(failure.clone());
+                }
                 environment.finished.push(ending.in_flight);
                 self.vacate(id);
                 self.replace(next_id, decisions);
@@ -334,15 +356,6 @@ impl Pool {
             Phase::Idle if used => self.replace(next_id, decisions),
             Phase::Idle | Phase::Stopping(_) => {}
         }
-        decisions.changed = true;
-        let ended = self.environments.iter().position(|e| e.id == id);
-        let left = ended.map(|index| self.environments.remove(index));
-        self.dispatch(next_id, decisions);
-        left.map_or_else(Work::default, |environment| Work {
-            finished: environment.finished,
-            init_reports: environment.init_reports,
-            ..Work::default()
-        })
     }
 
     /// A runtime's connection went away with an invocation that nobody read: it goes back

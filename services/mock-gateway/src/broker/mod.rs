@@ -7,6 +7,7 @@
 
 mod environment_state;
 mod extension;
+mod extension_calls;
 mod in_flight;
 mod lifecycle;
 mod mishaps;
@@ -33,13 +34,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use environment_state::{Delivery, EnvironmentId, StopReason};
+pub(crate) use extension_calls::{ExtensionRefused, MAX_EXTENSIONS, Wants};
 pub(crate) use in_flight::Finished;
 pub(crate) use mishaps::Doom;
 pub use reply::ResponseStream;
 #[cfg(test)]
 pub(crate) use reply::testing;
 pub(crate) use reply::{Next, Pieces};
-pub(crate) use runtime_calls::{CallRefused, ExtensionRefused, MAX_EXTENSIONS, Said};
+pub(crate) use runtime_calls::{CallRefused, Said, Work};
 pub(crate) use view::Declared;
 pub use view::{BuildView, EnvironmentView, FunctionView, InvocationRecord};
 

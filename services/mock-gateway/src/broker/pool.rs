@@ -89,6 +89,11 @@ pub(crate) struct Pool {
     pub(crate) has_tenants: bool,
     /// No longer declared.
     pub(crate) removed: bool,
+    /// An extension listens on a port of this machine, which environments share here:
+    /// there is one environment at a time.
+    pub(crate) one_at_a_time: bool,
+    /// The newest build starts once the last environment has ended.
+    pub(crate) starts_after: bool,
     /// A second look is due already.
     pub(crate) looking_again: bool,
     /// Invocations that are to go wrong once they are handed over.
@@ -125,6 +130,8 @@ impl Pool {
             reserved: None,
             has_tenants: false,
             removed: false,
+            one_at_a_time: false,
+            starts_after: false,
             looking_again: false,
             doomed: Vec::new(),
             arn,
@@ -307,9 +314,16 @@ impl Pool {
             decisions.look_again |= about_to_ask > 0 && uncovered > 0;
             uncovered.saturating_sub(about_to_ask)
         };
-        let mut room = self.max_environments.saturating_sub(live);
+        let mut room = if self.one_at_a_time {
+            usize::from(self.environments.is_empty())
+        } else {
+            self.max_environments.saturating_sub(live)
+        };
         if self.has_tenants {
-            room += self.make_room(wanted.saturating_sub(room), &artifact);
+            let made = self.make_room(wanted.saturating_sub(room), &artifact);
+            if !self.one_at_a_time {
+                room += made;
+            }
         }
         for _ in 0..wanted.min(room) {
             let id = self.launch(artifact.clone(), next_id, decisions);
@@ -370,8 +384,40 @@ impl Pool {
             .environments
             .iter()
             .any(|e| !e.is_stopping() && e.generation() == artifact.generation);
-        if !alive {
+        if alive {
+            return;
+        }
+        if self.must_wait() {
+            self.retire_all();
+        } else {
             self.launch(artifact, next_id, decisions);
+        }
+    }
+
+    /// Whether another environment may not start beside those that there are.
+    fn must_wait(&self) -> bool {
+        self.one_at_a_time && !self.environments.is_empty()
+    }
+
+    /// Lets every environment go, for the newest build to start after them.
+    fn retire_all(&mut self) {
+        self.starts_after = true;
+        for environment in &mut self.environments {
+            match environment.phase {
+                Phase::Idle | Phase::Starting => environment.stop(StopReason::Spindown),
+                Phase::StartingFor(_) | Phase::Busy(_) | Phase::Answered(_) => {
+                    environment.retires = true;
+                }
+                Phase::Stopping(_) => {}
+            }
+        }
+    }
+
+    /// Starts what had to wait for the last environment to end.
+    pub(super) fn start_after(&mut self, next_id: &mut u64, decisions: &mut Decisions) {
+        if self.starts_after && self.environments.is_empty() {
+            self.starts_after = false;
+            self.ensure_newest(next_id, decisions);
         }
     }
 
@@ -384,7 +430,12 @@ impl Pool {
             matches!(e.phase, Phase::Idle | Phase::Starting)
                 && e.generation() >= artifact.generation
         });
-        if !ready {
+        if ready {
+            return;
+        }
+        if self.must_wait() {
+            self.starts_after = true;
+        } else {
             self.launch(artifact, next_id, decisions);
         }
     }

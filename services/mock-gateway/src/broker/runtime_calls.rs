@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use socket2::Socket;
@@ -11,18 +11,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::environment_state::{Delivery, Environment, Phase, Poller, Runtime, StopReason};
-use super::extension::{Extension, ExtensionEvent, ExtensionState};
 use super::in_flight::{Ending, Finished};
 use super::pool::{Decisions, Pool};
 use super::{Answer, Broker, EnvironmentKey, LONGEST_WAIT};
-use crate::extensions_api;
 use crate::invocation::RequestId;
 use crate::logs::{InitPhase, InitReport};
 use crate::outcome::{InitFailure, Outcome};
-use crate::sandbox::Sandbox;
-
-/// As many extensions as Lambda takes.
-pub(crate) const MAX_EXTENSIONS: usize = 10;
 
 /// Why a call to the Runtime API is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +30,6 @@ pub(crate) enum CallRefused {
     UnknownRequest,
     /// The invocation has ended without the runtime, or was never this one.
     StaleInvocation,
-}
-
-/// Why a call to the Extensions API is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ExtensionRefused {
-    RegistrationClosed,
-    NameTaken,
-    TooMany,
-    Unknown,
-    /// It waits for an event already.
-    AlreadyPolling,
 }
 
 /// What a runtime says with `/response` or `/error`.
@@ -76,6 +59,8 @@ pub(crate) struct Work {
     pub(crate) freeze: bool,
     /// Stop the process.
     pub(crate) stop: Option<StopReason>,
+    /// External extensions have registered: start the runtime.
+    pub(crate) start_runtime: bool,
     /// Kill the process, in the middle of what it does.
     pub(crate) crash: bool,
     /// Come back by then.
@@ -93,7 +78,7 @@ fn state_name(phase: &Phase) -> &'static str {
 }
 
 impl Broker {
-    fn with_environment<R>(
+    pub(super) fn with_environment<R>(
         &self,
         key: EnvironmentKey,
         change: impl FnOnce(&mut Environment) -> R,
@@ -121,7 +106,10 @@ impl Broker {
     pub(crate) fn started(&self, key: EnvironmentKey, pid: u32) {
         self.with_environment(key, |environment| {
             environment.pid = Some(pid);
-            environment.started = Instant::now();
+            // With external extensions it began with those.
+            if environment.extensions.is_empty() {
+                environment.started = Instant::now();
+            }
         });
         self.announce();
     }
@@ -231,52 +219,6 @@ impl Broker {
         reported.flatten().unwrap_or(Ok(()))
     }
 
-    /// An extension registers, before the runtime is ready.
-    pub(crate) fn register_extension(
-        &self,
-        key: EnvironmentKey,
-        name: &str,
-        on_invoke: bool,
-        on_shutdown: bool,
-    ) -> Result<Uuid, ExtensionRefused> {
-        let registered = self.with_environment(key, |environment| {
-            if !environment.is_starting() {
-                return Err(ExtensionRefused::RegistrationClosed);
-            }
-            if environment.extensions.iter().any(|e| e.name == name) {
-                return Err(ExtensionRefused::NameTaken);
-            }
-            if environment.extensions.len() >= MAX_EXTENSIONS {
-                return Err(ExtensionRefused::TooMany);
-            }
-            let id = Uuid::new_v4();
-            environment.extensions.push(Extension {
-                id,
-                name: name.to_owned(),
-                on_invoke,
-                on_shutdown,
-                state: ExtensionState::Registered,
-                backlog: std::collections::VecDeque::new(),
-            });
-            Ok(id)
-        });
-        registered.unwrap_or(Err(ExtensionRefused::RegistrationClosed))
-    }
-
-    /// What a registered extension is called, and where it runs.
-    pub(crate) fn subscriber(
-        &self,
-        key: EnvironmentKey,
-        extension: Uuid,
-    ) -> Option<(String, Arc<Sandbox>)> {
-        let found = self.with_environment(key, |environment| {
-            let mut extensions = environment.extensions.iter();
-            let extension = extensions.find(|e| e.id == extension)?;
-            Some((extension.name.clone(), environment.sandbox.clone()))
-        });
-        found.flatten()
-    }
-
     /// Runs something to its end, or until everything is killed.
     pub(crate) fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
         let killing = self.shared.killing.clone();
@@ -286,87 +228,6 @@ impl Broker {
                 () = killing.cancelled() => {}
             }
         });
-    }
-
-    /// An extension asks for its next event.
-    pub(crate) fn extension_next(
-        &self,
-        key: EnvironmentKey,
-        extension: Uuid,
-    ) -> Result<oneshot::Receiver<ExtensionEvent>, ExtensionRefused> {
-        let polled = self.with_pool(key.pool, |pool, next_id, decisions| {
-            let environment = pool.environment(key.id)?;
-            let extension = environment
-                .extensions
-                .iter_mut()
-                .find(|e| e.id == extension)?;
-            if let ExtensionState::Polling(sender) = &extension.state
-                && !sender.is_closed()
-            {
-                return Some(Err(ExtensionRefused::AlreadyPolling));
-            }
-            let (sender, receiver) = oneshot::channel();
-            extension.state = ExtensionState::Polling(sender);
-            if let Some(event) = extension.backlog.pop_front() {
-                extension.tell(event);
-            }
-            pool.settle(key.id, next_id, decisions);
-            Some(Ok(receiver))
-        });
-        polled.flatten().unwrap_or(Err(ExtensionRefused::Unknown))
-    }
-
-    /// An extension says that it cannot go on: the environment is lost.
-    pub(crate) fn extension_failed(
-        &self,
-        key: EnvironmentKey,
-        extension: Uuid,
-        error_type: &str,
-    ) -> Result<(), ExtensionRefused> {
-        let failed = self.with_pool(key.pool, |pool, next_id, decisions| {
-            let environment = pool.environment(key.id)?;
-            let extension = environment.extensions.iter().find(|e| e.id == extension)?;
-            let message = format!("extension {} failed", extension.name);
-            if environment.is_starting() {
-                let error = crate::outcome::error_json(error_type, &message);
-                pool.init_gave_up(key.id, error, next_id, decisions);
-            } else if matches!(environment.phase, Phase::Idle) {
-                environment.stop(StopReason::Failure);
-            } else {
-                // Ends as its process does, with what that means for the invocation.
-                tracing::warn!(error_type, "{message}");
-            }
-            Some(())
-        });
-        failed.flatten().ok_or(ExtensionRefused::Unknown)
-    }
-
-    /// Tells extensions of the end. Says whether any is registered, and whether one is
-    /// told.
-    pub(crate) fn tell_shutdown(
-        &self,
-        key: EnvironmentKey,
-        reason: StopReason,
-        grace: impl Fn(bool) -> Duration,
-    ) -> Option<Duration> {
-        self.with_environment(key, |environment| {
-            if environment.extensions.is_empty() {
-                return None;
-            }
-            let told = environment.extensions.iter().any(|e| e.on_shutdown);
-            let grace = grace(told);
-            let deadline_ms = SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| (since + grace).as_millis());
-            for extension in &mut environment.extensions {
-                if extension.on_shutdown {
-                    let event = extensions_api::shutdown_event(reason, deadline_ms);
-                    extension.tell(ExtensionEvent(event));
-                }
-            }
-            Some(grace)
-        })
-        .flatten()
     }
 
     /// A line was printed; returns the request it belongs to.
@@ -394,6 +255,7 @@ impl Broker {
             environment.timer = deadline;
             Some(Work {
                 crash,
+                start_runtime: environment.runtime_may_start(),
                 finished: std::mem::take(&mut environment.finished),
                 init_reports: std::mem::take(&mut environment.init_reports),
                 freeze: lifetimes.freeze && matches!(environment.phase, Phase::Idle),
@@ -418,6 +280,14 @@ impl Broker {
             if matches!(environment.phase, Phase::Idle | Phase::Starting) {
                 environment.phase = Phase::Stopping(StopReason::Spindown);
             }
+        });
+    }
+
+    /// The runtime has ended; external extensions have not.
+    pub(crate) fn lost(&self, key: EnvironmentKey, failure: &InitFailure) {
+        self.with_pool(key.pool, |pool, next_id, decisions| {
+            pool.lose(key.id, failure, next_id, decisions);
+            pool.dispatch(next_id, decisions);
         });
     }
 

@@ -128,7 +128,7 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::Response(_) | Outcome::Streaming(_) | Outcome::Streamed { .. } => "succeeded",
         Outcome::FunctionError(_) => "function-error",
         Outcome::TimedOut { .. } => "timed-out",
-        Outcome::Crashed(_) => "crashed",
+        Outcome::Crashed(_) | Outcome::ExtensionFailed(_) => "crashed",
         Outcome::ResponseTooLarge => "response-too-large",
         Outcome::RequestTooLarge => "request-too-large",
         Outcome::Throttled => "throttled",

@@ -421,6 +421,7 @@ fn body_of(
         failed @ (Outcome::FunctionError(_)
         | Outcome::TimedOut { .. }
         | Outcome::Crashed(_)
+        | Outcome::ExtensionFailed(_)
         | Outcome::ResponseTooLarge
         | Outcome::BuildFailed { .. }
         | Outcome::InitFailed(_)) => {

@@ -134,6 +134,7 @@ fn failed(outcome: &Outcome) -> Response<Bytes> {
         | Outcome::FunctionError(_)
         | Outcome::TimedOut { .. }
         | Outcome::Crashed(_)
+        | Outcome::ExtensionFailed(_)
         | Outcome::ResponseTooLarge
         | Outcome::InitFailed(_) => internal_server_error(),
         Outcome::RequestTooLarge => with_type(

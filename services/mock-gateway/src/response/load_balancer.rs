@@ -102,6 +102,7 @@ fn failed(outcome: &Outcome) -> Response<Bytes> {
         | Outcome::FunctionError(_)
         | Outcome::TimedOut { .. }
         | Outcome::Crashed(_)
+        | Outcome::ExtensionFailed(_)
         | Outcome::ResponseTooLarge
         | Outcome::Throttled
         | Outcome::InitFailed(_) => page(StatusCode::BAD_GATEWAY, "502 Bad Gateway"),

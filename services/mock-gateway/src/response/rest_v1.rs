@@ -114,6 +114,7 @@ fn failed(outcome: &Outcome, request: &GatewayRequest) -> Response<Bytes> {
         | Outcome::FunctionError(_)
         | Outcome::TimedOut { .. }
         | Outcome::Crashed(_)
+        | Outcome::ExtensionFailed(_)
         | Outcome::ResponseTooLarge
         | Outcome::Throttled
         | Outcome::InitFailed(_) => internal_server_error(),

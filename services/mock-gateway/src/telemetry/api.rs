@@ -65,10 +65,11 @@ pub(crate) async fn subscribe(
         Ok(subscription) => subscription,
         Err(why) => return invalid(&why),
     };
-    let types = subscription.kinds.clone();
+    let (types, port) = (subscription.kinds.clone(), subscription.destination.port());
     match sandbox.telemetry().add(subscription) {
         Ok(None) => {}
         Ok(Some(delivery)) => {
+            runtime.broker.listens(runtime.key, port);
             runtime.broker.run(delivery);
             let event = PlatformEvent::Subscribed {
                 api,

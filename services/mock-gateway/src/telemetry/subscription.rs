@@ -67,6 +67,15 @@ pub(crate) enum Destination {
     Tcp(u16),
 }
 
+impl Destination {
+    pub(super) fn port(&self) -> u16 {
+        match self {
+            Self::Http { url, .. } => url.port_or_known_default().unwrap_or_default(),
+            Self::Tcp(port) => *port,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Asked {

@@ -1,6 +1,7 @@
 //! Subscriptions of extensions, with a subscriber that is a task of the test.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use app_model::LogFormat;
@@ -20,7 +21,7 @@ use crate::broker::Broker;
 use crate::invocation::Invocation;
 use crate::outcome::RuntimeExit;
 use crate::testing::{
-    FakeLauncher, FakeRuntime, artifact, built, config, invocation, table, within,
+    FakeLauncher, FakeRuntime, artifact, built, config, invocation, table, text, within,
 };
 
 const TELEMETRY: &str = "/2022-07-01/telemetry";
@@ -364,6 +365,49 @@ async fn lines_of_a_json_log_are_objects_where_the_schema_has_them() {
         assert_eq!(*of(&records, "function"), expected, "{version}");
         stop(&broker).await;
     }
+}
+
+#[tokio::test]
+async fn an_extension_has_its_port_to_itself() {
+    let sink = sink(&[]).await;
+    let port = sink.port;
+    let alive = Arc::new(AtomicU32::new(0));
+    let counts = alive.clone();
+    let launcher = FakeLauncher::new(move |runtime: FakeRuntime| {
+        let counts = counts.clone();
+        async move {
+            let id = runtime.register(r#""INVOKE""#).await;
+            let beside = counts.fetch_add(1, Ordering::SeqCst);
+            assert_eq!(beside, 0, "another environment has the port");
+            let wanted = wanted("2022-12-13", port);
+            assert_eq!(subscribe(&runtime, TELEMETRY, &id, &wanted).await.0, 200);
+            let extension = async {
+                loop {
+                    runtime.extension_next(&id).await;
+                }
+            };
+            let exit = tokio::select! {
+                () = runtime.terminated.cancelled() => RuntimeExit::WithoutReason,
+                exit = runtime.clone().echo() => exit,
+                () = extension => RuntimeExit::Status(9),
+            };
+            counts.fetch_sub(1, Ordering::SeqCst);
+            exit
+        }
+    });
+    let broker = broker(&launcher);
+    let ask = async |payload: &str| {
+        let answer = broker.invoke(invocation(payload), Duration::from_secs(10));
+        text(&within("an answer", answer).await)
+    };
+    assert_eq!(ask("x").await, "1:x");
+    let together = futures::future::join_all((0..5).map(|_| ask("y"))).await;
+    assert_eq!(together, ["1:y"; 5]);
+    assert_eq!(launcher.count(), 1, "they wait for one another");
+    broker.take_in(&built(2));
+    assert_eq!(ask("z").await, "2:z", "after the old build has ended");
+    assert_eq!(launcher.count(), 2);
+    stop(&broker).await;
 }
 
 #[tokio::test]

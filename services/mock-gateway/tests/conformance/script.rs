@@ -27,6 +27,8 @@ const QUIET: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Step {
+    /// What the step says of a process is about an external extension's.
+    by_extension: bool,
     /// The client invokes the function with this event and goes on; a process takes it.
     begin: Option<Value>,
     /// As headers of that call.
@@ -110,8 +112,11 @@ pub(crate) struct Play {
     gateway: SocketAddr,
     http: reqwest::Client,
     function: String,
-    arrivals: Arrivals,
-    puppet: Option<Puppet>,
+    /// The function's processes, and those of its external extensions.
+    arrivals: [Arrivals; 2],
+    puppets: [Option<Puppet>; 2],
+    /// Whose process the step is about.
+    cast: usize,
     kept: Kept,
     calls: BTreeMap<String, JoinHandle<Result<Seen, String>>>,
     sink: Option<Sink>,
@@ -124,7 +129,7 @@ pub(crate) struct Play {
 pub(crate) async fn play(
     gateway: SocketAddr,
     function: String,
-    arrivals: Arrivals,
+    arrivals: [Arrivals; 2],
     case: Played,
 ) -> Result<(), String> {
     let arn = format!("arn:aws:lambda:us-east-1:000000000000:function:{function}");
@@ -134,7 +139,8 @@ pub(crate) async fn play(
         kept: BTreeMap::from([("fn".to_owned(), function.clone()), ("arn".to_owned(), arn)]),
         function,
         arrivals,
-        puppet: None,
+        puppets: [None, None],
+        cast: 0,
         calls: BTreeMap::new(),
         sink: None,
     };
@@ -160,6 +166,7 @@ fn seen(reply: Reply) -> Seen {
 
 impl Play {
     async fn step(&mut self, step: &Step) -> Result<(), String> {
+        self.cast = usize::from(step.by_extension);
         if step.listen {
             let sink = Sink::start().await;
             self.kept.insert("port".to_owned(), sink.port.to_string());
@@ -235,7 +242,7 @@ impl Play {
         if step.ended || step.exit.is_some() || step.abort {
             let ended = self.puppet().await?.ended.clone();
             within("the process's end", ended.cancelled()).await?;
-            self.puppet = None;
+            self.puppets[self.cast] = None;
         }
         if let Some((one, other)) = &step.same {
             let (one, other) = (fill(one, &self.kept), fill(other, &self.kept));
@@ -247,11 +254,13 @@ impl Play {
     }
 
     async fn puppet(&mut self) -> Result<&mut Puppet, String> {
-        if self.puppet.is_none() {
-            let arrived = within("a process of the function", self.arrivals.recv()).await?;
-            self.puppet = arrived;
+        let cast = self.cast;
+        if self.puppets[cast].is_none() {
+            let arrived = self.arrivals[cast].recv();
+            self.puppets[cast] = within("a process of the function", arrived).await?;
         }
-        self.puppet.as_mut().ok_or_else(|| "no process".to_owned())
+        let puppet = self.puppets[cast].as_mut();
+        puppet.ok_or_else(|| "no process".to_owned())
     }
 
     async fn environment(&mut self, expected: &BTreeMap<String, Value>) -> Result<(), String> {

@@ -58,14 +58,16 @@ impl Stage {
     ) -> (Self, BTreeMap<String, Arrivals>) {
         let folder = tempfile::tempdir().unwrap();
         let strings = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let manifest = manifest(functions, strings.local_addr().unwrap());
+        let manifest = manifest(functions, strings.local_addr().unwrap(), folder.path());
         std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
 
         let (mut senders, mut arrivals) = (BTreeMap::new(), BTreeMap::new());
         for name in functions.keys() {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            senders.insert(name.clone(), sender);
-            arrivals.insert(name.clone(), receiver);
+            for name in [name.clone(), extensions_of(name)] {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                senders.insert(name.clone(), sender);
+                arrivals.insert(name, receiver);
+            }
         }
         let mut tasks = JoinSet::new();
         tasks.spawn(receive(strings, senders));
@@ -110,7 +112,28 @@ impl Stage {
     }
 }
 
-fn manifest(functions: &BTreeMap<String, Setting>, strings: SocketAddr) -> String {
+/// Where the processes of a function's external extensions show up.
+pub(crate) fn extensions_of(function: &str) -> String {
+    format!("{function}/extensions")
+}
+
+/// Writes programs that become puppets.
+fn write_extensions(folder: &Path, names: &[String]) {
+    use std::os::unix::fs::PermissionsExt;
+    let puppet = std::env::current_exe().unwrap();
+    let script = format!(
+        "#!/bin/sh\nexec '{}' --exact puppet::process --ignored --nocapture\n",
+        puppet.display()
+    );
+    std::fs::create_dir(folder).unwrap();
+    for name in names {
+        let file = folder.join(name);
+        std::fs::write(&file, &script).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+fn manifest(functions: &BTreeMap<String, Setting>, strings: SocketAddr, folder: &Path) -> String {
     let puppet = std::env::current_exe().unwrap();
     let arguments = ["--exact", "puppet::process", "--ignored", "--nocapture"];
     let mut manifest = "[workspace]\nresolver = \"3\"\nmembers = []\n".to_owned();
@@ -130,6 +153,11 @@ fn manifest(functions: &BTreeMap<String, Setting>, strings: SocketAddr) -> Strin
             setting.handler,
             env.join(", "),
         );
+        if !setting.extensions.is_empty() {
+            let extensions = folder.join(format!("extensions-of-{name}"));
+            write_extensions(&extensions, &setting.extensions);
+            manifest += &format!("extensions = {extensions:?}\n");
+        }
     }
     manifest += "[workspace.metadata.lambda.watch.router]\n";
     for name in functions.keys() {
@@ -186,9 +214,12 @@ async fn receive(strings: TcpListener, arrivals: BTreeMap<String, mpsc::Unbounde
         let Some(puppet) = Puppet::greet(stream, &mut readers).await else {
             continue;
         };
-        let name = &puppet.hello.env["AWS_LAMBDA_FUNCTION_NAME"];
+        let mut name = puppet.hello.env["AWS_LAMBDA_FUNCTION_NAME"].clone();
+        if !puppet.hello.env.contains_key("_HANDLER") {
+            name = extensions_of(&name);
+        }
         // A case that has ended no longer listens.
-        drop(arrivals[name].send(puppet));
+        drop(arrivals[&name].send(puppet));
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::script::play;
-use crate::stage::Stage;
+use crate::stage::{Stage, extensions_of};
 use crate::table::{Case, Played, sections};
 
 /// Cases that are played at the same time.
@@ -57,7 +57,8 @@ async fn every_row_that_conforms_does_and_no_other() {
         let (stage, mut arrivals) = Stage::start(&functions.collect(), parity).await;
         for (function, listed) in cases {
             let (turns, gateway) = (turns.clone(), stage.gateway);
-            let arrivals = arrivals.remove(&function).unwrap();
+            let arrivals = [function.clone(), extensions_of(&function)]
+                .map(|name| arrivals.remove(&name).unwrap());
             playing.spawn(async move {
                 let _turn = turns.acquire().await.unwrap();
                 let played = play(gateway, function, arrivals, listed.case).await;

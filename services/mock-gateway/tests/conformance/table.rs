@@ -69,6 +69,8 @@ pub(crate) struct Setting {
     pub(crate) env: BTreeMap<String, String>,
     /// As many bytes in a variable more.
     pub(crate) env_bytes: usize,
+    /// The names of its external extensions: puppets too.
+    pub(crate) extensions: Vec<String>,
 }
 
 impl Default for Setting {
@@ -79,6 +81,7 @@ impl Default for Setting {
             handler: "bootstrap".to_owned(),
             env: BTreeMap::new(),
             env_bytes: 0,
+            extensions: Vec::new(),
         }
     }
 }

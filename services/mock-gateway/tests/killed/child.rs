@@ -16,7 +16,7 @@ use function_supervisor::{
     Artifact, BuildState, FunctionEntry, FunctionTable, Generation, OutputLine,
 };
 use mock_gateway::{
-    Config, Launcher, Pace, Parity, RunningProcess, RuntimeExit, StartPolicy, run_with,
+    Config, Launcher, NotLaunched, Pace, Parity, RunningProcess, RuntimeExit, StartPolicy, run_with,
 };
 use service_runtime::Shutdown;
 use tokio::net::TcpListener;
@@ -92,6 +92,7 @@ fn table() -> FunctionTable {
             env: BTreeMap::new(),
             handler: "bootstrap".to_owned(),
             log_format: LogFormat::Text,
+            layers: app_model::Layers::default(),
         },
         beyond: Vec::new(),
     };
@@ -141,6 +142,18 @@ impl Launcher for Functions {
             }),
             killed,
         }))
+    }
+
+    fn launch_extension(
+        &self,
+        _: Arc<Artifact>,
+        path: PathBuf,
+        _: Vec<(String, String)>,
+    ) -> Result<Box<dyn RunningProcess>, NotLaunched> {
+        Err(NotLaunched {
+            why: format!("{}: no function here has extensions", path.display()),
+            is_forbidden: false,
+        })
     }
 
     fn request_build(&self, _: &FunctionName) {}
