@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use e2e_tests::compose::Compose;
 use e2e_tests::{Answer, Sandbox};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::compose::{snippet, snippet_succeeds, with_logs};
 use crate::run;
@@ -126,11 +127,15 @@ async fn the_job_ends_without(compose: &Compose, service: &str, way: Way) -> Res
     snippet_succeeds(&sandbox).await
 }
 
+/// One stack at a time: what comes back has to be quicker than a job's bound on silence.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 const ALL: [&str; 5] = ["destination", "poller", "localstack", "fixtures", "gateway"];
 
 #[test]
 fn a_crashed_container_comes_back_and_the_job_ends() -> Result<()> {
     run(async |_| {
+        let _alone = ALONE.lock().await;
         let compose = with_a_long_job(&[("LONGSHORE_JOB_SILENCE", "10")])?;
         with_logs(compose, async |compose| {
             compose.up().await?;
@@ -147,6 +152,7 @@ fn a_crashed_container_comes_back_and_the_job_ends() -> Result<()> {
 #[test]
 fn a_container_killed_by_hand_comes_back_and_the_job_ends() -> Result<()> {
     run(async |_| {
+        let _alone = ALONE.lock().await;
         let compose = with_a_long_job(&[("LONGSHORE_JOB_SILENCE", "20")])?;
         with_logs(compose, async |compose| {
             compose.up().await?;
@@ -154,6 +160,13 @@ fn a_container_killed_by_hand_comes_back_and_the_job_ends() -> Result<()> {
                 let ends = the_job_ends_without(compose, service, Way::Kill).await;
                 ends.with_context(|| format!("{service} was killed by hand"))?;
             }
+            // What was stopped stays away: whoever brings the poller back has seen the stop.
+            compose.stop("destination").await?;
+            let life = compose.life("poller").await?;
+            compose.kill("poller").await?;
+            compose.healthy_after("poller", &life).await?;
+            ensure!(!compose.runs("destination").await?, "it was stopped");
+            compose.up().await?;
             // Nobody keeps the keeper: the stack goes on without it, and `up` brings it back.
             let life = compose.life("keeper").await?;
             compose.kill("keeper").await?;
@@ -166,25 +179,9 @@ fn a_container_killed_by_hand_comes_back_and_the_job_ends() -> Result<()> {
 }
 
 #[test]
-fn a_container_stopped_by_hand_stays_away() -> Result<()> {
-    run(async |_| {
-        with_logs(Compose::new(&[])?, async |compose| {
-            compose.up().await?;
-            compose.stop("destination").await?;
-            let life = compose.life("poller").await?;
-            compose.kill("poller").await?;
-            // Whoever sees this has seen the stop before.
-            compose.healthy_after("poller", &life).await?;
-            ensure!(!compose.runs("destination").await?, "it was started again");
-            Ok(())
-        })
-        .await
-    })
-}
-
-#[test]
 fn without_the_keeper_up_brings_back_a_container_that_was_killed_by_hand() -> Result<()> {
     run(async |_| {
+        let _alone = ALONE.lock().await;
         // Silence is longer than the way back: the job ends by itself, not by the clock.
         let settings = [("LONGSHORE_JOB_SILENCE", "120"), ("COMPOSE_PROFILES", "")];
         with_logs(with_a_long_job(&settings)?, async |compose| {
