@@ -157,7 +157,8 @@ async fn a_frozen_one_does_nothing_until_it_is_thawed() {
     };
     process.freeze();
     within(async {
-        while state(&process) != 'T' {
+        // A shell that has just forked waits for its child (`D`), which is stopped.
+        while !matches!(state(&process), 'T' | 'D') {
             tokio::task::yield_now().await;
         }
     })
