@@ -43,6 +43,7 @@ async fn answer(request: Request) -> Result<Response<Body>, Error> {
         std::process::exit(code.parse()?);
     }
     let millis = query.first("ms").unwrap_or("0").parse()?;
+    // As slow as its caller wants it.
     tokio::time::sleep(Duration::from_millis(millis)).await;
     let text = format!("{{\"version\":\"{VERSION}\",\"slept_ms\":{millis}}}");
     Ok(Response::builder().header("content-type", "application/json").body(text.into())?)

@@ -183,6 +183,7 @@ impl Server {
             loop {
                 match connection.send(call, within).await {
                     Ok(answer) if answer.is_ok() => return answer,
+                    // Another program is starting, and tells nobody when it serves.
                     Ok(_) | Err(_) => tokio::time::sleep(every).await,
                 }
             }

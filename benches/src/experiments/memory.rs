@@ -55,6 +55,7 @@ async fn measure(arena: &mut Arena, tool: Tool, idle: Duration) -> anyhow::Resul
         LOAD,
     )
     .await;
+    // At rest again.
     tokio::time::sleep(idle).await;
     let served = children::memory(server.pid());
     let handlers = children::processes_named(site.root(), Function::Echo.name());

@@ -211,6 +211,7 @@ async fn seeded(server: &mut Server, written: Written) -> anyhow::Result<()> {
             if length == Some(written.bytes) {
                 return;
             }
+            // Another process puts it there, and tells nobody; `SEEDED_WITHIN` bounds this.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

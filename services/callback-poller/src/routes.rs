@@ -257,6 +257,7 @@ mod tests {
         let waiting = send(&poller, "GET", "/_longshore/jobs/wh-1?wait=60s", "");
         let reporting = async {
             for (after, report) in [(5, RUNNING), (10, SUCCEEDED)] {
+                // On the paused clock: no time passes.
                 tokio::time::sleep(Duration::from_secs(after)).await;
                 send(&poller, "PUT", "/mock/poll/wh-1", report).await;
             }

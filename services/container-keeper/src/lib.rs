@@ -116,6 +116,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         }
         tokio::select! {
             () = &mut shutdown => return Ok(()),
+            // An engine that is away cannot say when it is back.
             () = tokio::time::sleep(pause) => {}
         }
     }
