@@ -4,6 +4,8 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod settings;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,15 +16,14 @@ use axum::Router;
 use axum::body::Body;
 use function_supervisor::{Artifact, BuildState, FunctionEntry, FunctionTable};
 use http::{Method, Request, StatusCode};
-use mock_gateway::{
-    Broker, Config, Events, Gateway, Launcher, NotLaunched, Pace, Parity, RunningProcess,
-    StartPolicy, router,
-};
+use mock_gateway::{Broker, Events, Gateway, Launcher, NotLaunched, RunningProcess, router};
 use regex::Regex;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
+
+use settings::config;
 
 const SERVICE: &str = "mock-gateway";
 
@@ -51,31 +52,6 @@ impl Launcher for Idle {
     }
 
     fn request_build(&self, _: &FunctionName) {}
-}
-
-fn config(events_dir: PathBuf) -> Config {
-    Config {
-        account_id: "000000000000".to_owned(),
-        region: "us-east-1".to_owned(),
-        function_env: Vec::new(),
-        host_aliases: Vec::new(),
-        start: StartPolicy::Lazy,
-        max_environments: 4,
-        max_waiting: 1_000,
-        build_wait: Duration::from_secs(10),
-        rest_integration_timeout: Duration::from_secs(29),
-        http_integration_timeout: Duration::from_secs(30),
-        drain: Duration::from_secs(10),
-        events_dir,
-        pace: Pace::AWS,
-        aws_endpoint: None,
-        init_timeout: Duration::from_secs(10),
-        idle_timeout: None,
-        freeze: false,
-        logs_dir: None,
-        parity: Parity::Warn,
-        journal_entries: 100,
-    }
 }
 
 /// A function that the examples name. Its build has failed, so that an invocation ends at

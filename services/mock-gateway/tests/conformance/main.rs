@@ -12,6 +12,8 @@ mod page;
 mod puppet;
 #[cfg(test)]
 mod script;
+#[path = "../settings/mod.rs"]
+mod settings;
 #[cfg(test)]
 mod sink;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use function_supervisor::{Debounce, Profile, StartMode, WatchMode};
-use mock_gateway::{Config, Pace, Parity, StartPolicy};
+use mock_gateway::{Config, Pace, Parity};
 use service_runtime::Shutdown;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -185,27 +185,14 @@ fn of_supervisor(folder: &Path) -> function_supervisor::Config {
 
 fn of_gateway(folder: &Path, parity: Parity) -> Config {
     Config {
-        account_id: "000000000000".to_owned(),
-        region: "us-east-1".to_owned(),
-        function_env: Vec::new(),
-        host_aliases: Vec::new(),
-        start: StartPolicy::Lazy,
-        max_environments: 4,
         max_waiting: 100,
-        build_wait: Duration::from_secs(10),
         rest_integration_timeout: INTEGRATION_TIMEOUT,
         http_integration_timeout: INTEGRATION_TIMEOUT,
         drain: Duration::from_secs(1),
-        events_dir: folder.join("events"),
         // A minute is a quarter of a second.
         pace: Pace::times(240.0).unwrap(),
-        aws_endpoint: None,
-        logs_dir: None,
-        init_timeout: Duration::from_secs(10),
-        idle_timeout: None,
-        freeze: false,
         parity,
-        journal_entries: 100,
+        ..crate::settings::config(folder.join("events"))
     }
 }
 

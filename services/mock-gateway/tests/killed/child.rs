@@ -15,13 +15,13 @@ use app_model::{
 use function_supervisor::{
     Artifact, BuildState, FunctionEntry, FunctionTable, Generation, OutputLine,
 };
-use mock_gateway::{
-    Config, Launcher, NotLaunched, Pace, Parity, RunningProcess, RuntimeExit, StartPolicy, run_with,
-};
+use mock_gateway::{Config, Launcher, NotLaunched, Pace, RunningProcess, RuntimeExit, run_with};
 use service_runtime::Shutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+
+use crate::settings;
 
 /// The variable that holds the folder; without it this is no child.
 pub(crate) const FOLDER: &str = "LONGSHORE_KILLED_FOLDER";
@@ -53,28 +53,10 @@ async fn gateway() {
 
 fn config(folder: &Path) -> Config {
     Config {
-        account_id: "000000000000".to_owned(),
-        region: "us-east-1".to_owned(),
-        function_env: Vec::new(),
-        host_aliases: Vec::new(),
-        start: StartPolicy::Lazy,
-        max_environments: 4,
-        max_waiting: 1_000,
-        build_wait: Duration::from_secs(10),
-        rest_integration_timeout: Duration::from_secs(29),
-        http_integration_timeout: Duration::from_secs(30),
-        drain: Duration::from_secs(10),
-        events_dir: folder.join("events"),
         // A minute is 250 ms, and six hours, when an event is too old, are longer than a
         // machine with other work takes for all of them.
         pace: Pace::times(240.0).unwrap(),
-        aws_endpoint: None,
-        init_timeout: Duration::from_secs(10),
-        idle_timeout: None,
-        freeze: false,
-        logs_dir: None,
-        parity: Parity::Warn,
-        journal_entries: 100,
+        ..settings::config(folder.join("events"))
     }
 }
 

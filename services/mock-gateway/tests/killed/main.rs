@@ -8,5 +8,7 @@
 // `cfg(test)` tells clippy that their helpers are test code too.
 #[cfg(test)]
 mod child;
+#[path = "../settings/mod.rs"]
+mod settings;
 #[cfg(test)]
 mod survival;
