@@ -158,6 +158,7 @@ fn settings(workspace: &Path, fixtures: &Path, variables: &[(&str, &str)]) -> Se
         state_dir: fixtures.join(".state"),
         ephemeral: true,
         target_dir: target_dir(),
+        declarations: None,
         artifacts: artifacts(workspace),
         profile: Profile::Dev,
         watch: Watch::Auto,

@@ -11,7 +11,7 @@ use crate::api::{
 use crate::authorizer::Authorizer;
 use crate::authorizer_settings::authorizers;
 use crate::section::{Problems, Section};
-use crate::{DEFAULT_ROUTE, Function, FunctionName, RouteTable};
+use crate::{DEFAULT_ROUTE, FunctionName, RouteTable};
 
 const KEYS: [&str; 9] = [
     "router",
@@ -28,7 +28,7 @@ const KEYS: [&str; 9] = [
 /// Reads the table. What is wrong is reported and counts as not set.
 pub(crate) fn declared_api(
     api: &Section<'_>,
-    functions: &BTreeMap<FunctionName, Function>,
+    functions: &BTreeSet<FunctionName>,
     routes: &RouteTable,
     problems: &mut Problems,
 ) -> Api {
@@ -79,7 +79,7 @@ pub(crate) fn declared_api(
 fn of_functions<T: DeserializeOwned>(
     api: &Section<'_>,
     name: &str,
-    functions: &BTreeMap<FunctionName, Function>,
+    functions: &BTreeSet<FunctionName>,
     problems: &mut Problems,
 ) -> BTreeMap<FunctionName, T> {
     let section = api.section(name, problems);
@@ -88,7 +88,7 @@ fn of_functions<T: DeserializeOwned>(
         let known = function
             .parse::<FunctionName>()
             .ok()
-            .filter(|function| functions.contains_key(function));
+            .filter(|function| functions.contains(function));
         let Some(known) = known else {
             problems.push(section.problem(function, "there is no such function"));
             continue;

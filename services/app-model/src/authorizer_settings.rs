@@ -1,17 +1,17 @@
 //! Reads `[workspace.metadata.longshore.api.authorizer]` and says what AWS, or the sandbox,
 //! would not take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::FunctionName;
 use crate::api::PayloadFormat;
 use crate::authorizer::{
     Authorizer, IdentitySource, JwtAuthorizer, Keys, RequestAuthorizer, TokenAuthorizer,
 };
 use crate::section::{Problems, Section};
-use crate::{Function, FunctionName};
 
 /// The longest that AWS keeps an authorizer's result, in seconds.
 const MAX_TTL: u32 = 3_600;
@@ -53,7 +53,7 @@ fn authorization() -> String {
 /// Reads the tables below `authorizer`.
 pub(crate) fn authorizers(
     api: &Section<'_>,
-    functions: &BTreeMap<FunctionName, Function>,
+    functions: &BTreeSet<FunctionName>,
     problems: &mut Problems,
 ) -> BTreeMap<String, Authorizer> {
     let section = api.section("authorizer", problems);
@@ -62,7 +62,7 @@ pub(crate) fn authorizers(
         let Some(declared) = section.get::<DeclaredAuthorizer>(name, problems) else {
             continue;
         };
-        match authorizer(&section, declared, functions) {
+        match authorizer(&section, name, declared, functions) {
             Ok(authorizer) => drop(authorizers.insert(name.to_owned(), authorizer)),
             Err(wrong) => problems.push(section.problem(name, &wrong)),
         }
@@ -72,12 +72,13 @@ pub(crate) fn authorizers(
 
 fn authorizer(
     section: &Section<'_>,
+    name: &str,
     declared: DeclaredAuthorizer,
-    functions: &BTreeMap<FunctionName, Function>,
+    functions: &BTreeSet<FunctionName>,
 ) -> Result<Authorizer, String> {
     let known = |function: &str| {
         let name = function.parse::<FunctionName>().ok();
-        name.filter(|name| functions.contains_key(name))
+        name.filter(|name| functions.contains(name))
             .ok_or_else(|| format!("there is no function `{function}`"))
     };
     let ttl = |ttl: Option<u32>| match ttl.unwrap_or(DEFAULT_TTL) {
@@ -145,7 +146,10 @@ fn authorizer(
             jwks_url,
         } => {
             let keys = match (jwks_file, jwks_url) {
-                (Some(file), None) => Keys::File(section.resolve(&file)),
+                (Some(file), None) => {
+                    let table = section.section(name, &mut Problems::new());
+                    Keys::File(table.resolve("jwks_file", &file))
+                }
                 (None, Some(url)) => Keys::Url(url),
                 (None, None) => Keys::Discovered,
                 (Some(_), Some(_)) => {

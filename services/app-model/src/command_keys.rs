@@ -100,8 +100,11 @@ pub(crate) fn declared_commands(
             name: function_name,
             source: FunctionSource::Command(CommandSource {
                 argv,
-                cwd: table.resolve(&cwd),
-                watch: watch.iter().map(|path| table.resolve(path)).collect(),
+                cwd: table.resolve("cwd", &cwd),
+                watch: watch
+                    .iter()
+                    .map(|path| table.resolve("watch", path))
+                    .collect(),
             }),
             beyond: settings.beyond(),
             settings: settings.into_settings(handler.as_deref().unwrap_or("bootstrap")),

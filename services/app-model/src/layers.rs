@@ -46,7 +46,8 @@ impl Layers {
                 Some(Paths::One(path)) => vec![path],
                 Some(Paths::Several(paths)) => paths,
             };
-            paths.iter().map(|path| table.resolve(path)).collect()
+            let resolve = |path: &PathBuf| table.resolve(name, path);
+            paths.iter().map(resolve).collect()
         };
         self.extensions.extend(read("extensions"));
         self.folders.extend(read("layers"));

@@ -6,6 +6,7 @@ mod api_settings;
 mod authorizer;
 mod authorizer_settings;
 mod command_keys;
+mod declarations;
 mod function;
 mod layers;
 mod model;
@@ -23,11 +24,12 @@ pub use authorizer::{
     Authorizer, IdentitySource, InvalidIdentitySource, JwtAuthorizer, Keys, RequestAuthorizer,
     TokenAuthorizer,
 };
+pub use declarations::{Declarations, InvalidDeclarations};
 pub use function::{
     CargoTarget, CommandSource, Function, FunctionName, FunctionSettings, FunctionSource,
     InvalidFunctionName, LogFormat,
 };
 pub use layers::{ExtensionFolder, Layers};
-pub use model::AppModel;
+pub use model::{AppModel, Declared};
 pub use parity::{Excess, Parity};
 pub use routes::{DEFAULT_ROUTE, NoRoute, Route, RouteDeclaration, RouteError, RouteTable};

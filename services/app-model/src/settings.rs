@@ -121,7 +121,7 @@ impl SettingsLayers {
     /// `env_file`, then `env` or `env_var`.
     pub(crate) fn add_environment(&mut self, table: &Section<'_>, problems: &mut Problems) {
         if let Some(file) = table.get::<PathBuf>("env_file", problems) {
-            let path = table.resolve(&file);
+            let path = table.resolve("env_file", &file);
             match read_env_file(&path) {
                 Ok(env) => self.env.extend(env),
                 Err(error) => problems.push(table.problem("env_file", &error)),

@@ -18,6 +18,9 @@ pub enum PackageError {
     /// `cargo metadata` answered something else than metadata.
     #[error("cannot understand `cargo metadata`")]
     ReadMetadata(#[source] serde_json::Error),
+    /// `--declarations` names a file that says nothing.
+    #[error(transparent)]
+    Declarations(#[from] app_model::InvalidDeclarations),
     /// `.cargo/config.toml` of the workspace cannot be read.
     #[error("cannot read cargo's configuration of the workspace")]
     ReadConfig(#[source] cargo_config2::Error),

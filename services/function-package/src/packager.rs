@@ -1,10 +1,11 @@
 //! From a function's name to `build/<handler>.zip`, its manifest and its symbols.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use app_model::{AppModel, CargoTarget, Function, FunctionSource};
+use app_model::{AppModel, CargoTarget, Declarations, Declared, Function, FunctionSource};
 use cargo_metadata::Metadata;
 
 use crate::architecture::Architecture;
@@ -27,6 +28,8 @@ pub struct Config {
     pub workspace: PathBuf,
     /// The folder of the handler packages.
     pub handlers: PathBuf,
+    /// A file that has the last word over the manifests.
+    pub declarations: Option<PathBuf>,
     /// Cargo's target directory for packages; apart from others', which have other flags.
     pub target_dir: PathBuf,
     /// Where packages go.
@@ -84,7 +87,13 @@ impl Packager {
             .handlers
             .strip_prefix(root)
             .unwrap_or(&config.handlers);
-        let model = AppModel::from_metadata(&metadata, handlers);
+        let declarations = config.declarations.as_deref().map(Declarations::read);
+        let model = AppModel::of(Declared {
+            metadata: Some(&metadata),
+            handlers_dir: handlers,
+            declarations: declarations.transpose()?.as_ref(),
+            packaged: &BTreeSet::new(),
+        });
         let has_lockfile = root.join("Cargo.lock").is_file();
         Ok(Self {
             config,

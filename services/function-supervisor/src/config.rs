@@ -28,6 +28,9 @@ pub struct Config {
     pub debounce: Debounce,
     /// When functions are built first.
     pub start: StartMode,
+    /// A file that declares functions, routes and APIs over what the manifests say; with it
+    /// there need be no workspace.
+    pub declarations: Option<PathBuf>,
     /// Functions that come as zips, over the workspace's own of the same name.
     pub packages: Vec<PackageSource>,
     /// The timeout of every function, whatever its package says.

@@ -81,6 +81,11 @@ impl Packages {
         zips.collect()
     }
 
+    /// The functions.
+    pub(crate) fn names(&self) -> BTreeSet<FunctionName> {
+        self.packages.keys().cloned().collect()
+    }
+
     /// Unpacks what has changed. Blocks: run it where blocking is allowed.
     pub(crate) fn refresh(mut self) -> Self {
         for packaged in self.packages.values_mut() {

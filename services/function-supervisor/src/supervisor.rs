@@ -44,8 +44,9 @@ pub fn start(mut config: Config) -> Result<(Supervisor, SupervisorTask), StartEr
     config.workspace_dir = absolute(&config.workspace_dir);
     config.state_dir = absolute(&config.state_dir);
     config.target_dir = config.target_dir.as_deref().map(absolute);
+    config.declarations = config.declarations.as_deref().map(absolute);
     let has_workspace = config.workspace_dir.join("Cargo.toml").is_file();
-    if !has_workspace && config.packages.is_empty() {
+    if !has_workspace && config.packages.is_empty() && config.declarations.is_none() {
         return Err(StartError::NoWorkspace {
             dir: config.workspace_dir,
         });

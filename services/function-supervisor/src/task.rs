@@ -27,7 +27,7 @@ use crate::packages::Packages;
 use crate::slots::Slots;
 use crate::supervisor::Shared;
 use crate::watch::{Noticed, SourceWatch};
-use crate::workspace::{LoadError, Needed, Workspace, load};
+use crate::workspace::{LoadError, Sought, Workspace, load};
 use crate::{Config, StartMode, WatchStatus};
 
 /// Binaries handed on and not yet published.
@@ -265,16 +265,11 @@ impl Work {
         }
         self.loading = Loading::Running;
         let (cargo, stop) = (self.cargo.clone(), self.stop.clone());
-        let handlers_dir = self.config.handlers_dir.clone();
         let packages = self.packages.clone();
-        let needed = if self.config.packages.is_empty() {
-            Needed::Yes
-        } else {
-            Needed::No
-        };
+        let sought = Sought::of(&self.config, packages.names());
         self.jobs.spawn(async move {
             let unpacking = spawn_blocking(|| packages.refresh());
-            let workspace = load(&cargo, &handlers_dir, needed, &stop).await;
+            let workspace = load(&cargo, &sought, &stop).await;
             match unpacking.await {
                 Ok(packages) => Done::Loaded(Box::new(workspace), packages),
                 Err(error) => Done::Lost(error.to_string()),

@@ -1,14 +1,15 @@
 //! What cargo says about the workspace: the model of the application and the graph of the
 //! packages whose sources are on this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use app_model::AppModel;
+use app_model::{AppModel, Declarations, Declared, FunctionName, InvalidDeclarations};
 use cargo_metadata::{DependencyKind, Metadata, Package};
 use tokio_util::sync::CancellationToken;
 
+use crate::Config;
 use crate::cargo::Cargo;
 
 /// How many packages outside the workspace are followed.
@@ -44,12 +45,38 @@ pub(crate) struct LocalPackage {
     pub(crate) needs: Vec<PathBuf>,
 }
 
-/// Whether there must be a workspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Needed {
-    Yes,
-    /// Functions come as zips.
-    No,
+/// What a workspace is to be read for.
+#[derive(Clone, Debug)]
+pub(crate) struct Sought {
+    handlers_dir: PathBuf,
+    declarations: Option<PathBuf>,
+    /// Functions that come as zips.
+    packaged: BTreeSet<FunctionName>,
+}
+
+impl Sought {
+    pub(crate) fn of(config: &Config, packaged: BTreeSet<FunctionName>) -> Self {
+        Self {
+            handlers_dir: config.handlers_dir.clone(),
+            declarations: config.declarations.clone(),
+            packaged,
+        }
+    }
+
+    /// Whether functions may come from elsewhere.
+    fn is_optional(&self) -> bool {
+        self.declarations.is_some() || !self.packaged.is_empty()
+    }
+
+    fn model(&self, metadata: Option<&Metadata>) -> Result<AppModel, InvalidDeclarations> {
+        let declarations = self.declarations.as_deref().map(Declarations::read);
+        Ok(AppModel::of(Declared {
+            metadata,
+            handlers_dir: &self.handlers_dir,
+            declarations: declarations.transpose()?.as_ref(),
+            packaged: &self.packaged,
+        }))
+    }
 }
 
 /// Why the workspace could not be read.
@@ -62,17 +89,19 @@ pub(crate) enum LoadError {
     Refused(String),
     #[error("cannot understand `cargo metadata`: {0}")]
     Format(#[source] serde_json::Error),
+    #[error(transparent)]
+    Declarations(#[from] InvalidDeclarations),
     #[error("cancelled")]
     Cancelled,
 }
 
 impl Workspace {
     /// A folder without a Cargo workspace: all functions come from elsewhere.
-    fn without_packages(root: &Path) -> Self {
+    fn without_packages(root: &Path, model: AppModel) -> Self {
         Self {
             root: root.to_owned(),
             target_directory: root.join("target"),
-            model: AppModel::default(),
+            model,
             graph: Graph::default(),
         }
     }
@@ -81,13 +110,13 @@ impl Workspace {
 /// Reads the workspace, and the manifests of path dependencies outside of it.
 pub(crate) async fn load(
     cargo: &Cargo,
-    handlers_dir: &Path,
-    needed: Needed,
+    sought: &Sought,
     cancel: &CancellationToken,
 ) -> Result<Workspace, LoadError> {
     let manifest = cargo.workspace_dir.join("Cargo.toml");
-    if needed == Needed::No && !manifest.exists() {
-        return Ok(Workspace::without_packages(&cargo.workspace_dir));
+    if sought.is_optional() && !manifest.exists() {
+        let root = &cargo.workspace_dir;
+        return Ok(Workspace::without_packages(root, sought.model(None)?));
     }
     let metadata = read(cargo, &manifest, cancel).await?;
     let mut packages: BTreeMap<PathBuf, LocalPackage> = metadata
@@ -132,7 +161,7 @@ pub(crate) async fn load(
     Ok(Workspace {
         root: metadata.workspace_root.clone().into_std_path_buf(),
         target_directory: metadata.target_directory.clone().into_std_path_buf(),
-        model: AppModel::from_metadata(&metadata, handlers_dir),
+        model: sought.model(Some(&metadata))?,
         graph: Graph {
             packages: packages.into_values().collect(),
         },

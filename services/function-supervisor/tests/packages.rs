@@ -1,5 +1,5 @@
 //! Functions that come as zips: over a workspace, without one, replaced and spoilt while
-//! they run.
+//! they run; and a file that declares things where there is no workspace.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -82,6 +82,7 @@ impl Site {
             watch: WatchMode::Auto,
             debounce: Debounce::STANDARD,
             start: StartMode::Eager,
+            declarations: None,
             packages: packages.iter().map(package).collect(),
             timeout: None,
         }
@@ -263,4 +264,65 @@ async fn a_zip_that_cannot_run_or_a_name_taken_twice_stops_the_start() {
             assert_eq!(zip, packages[0].1);
         }
     }
+}
+
+#[tokio::test]
+async fn declarations_need_no_workspace_and_are_followed() {
+    let site = Site::new();
+    let zip = site.zip("zips/zipped.zip", "1");
+    // Outside of the workspace's folder, beside a file that is nobody's business.
+    let declare = |stage: &str| {
+        let text = format!(
+            "[workspace.metadata.lambda.watch.router]\n\"/zipped\" = \"zipped\"\n\
+             [workspace.metadata.longshore.function.script]\ncommand = [\"echo\", \"script\"]\n\
+             [workspace.metadata.longshore.api.http]\n{stage}\n"
+        );
+        site.write("mine/new.toml", &text);
+        fs::rename(
+            site.path("mine/new.toml"),
+            site.path("mine/declarations.toml"),
+        )
+        .expect("moved");
+    };
+    declare("stage = 'dev'");
+    fs::create_dir(site.path("theirs")).expect("a folder");
+    let mut config = site.config(&[(None, &zip)]);
+    config.workspace_dir = site.path("theirs");
+    config.declarations = Some(site.path("mine/declarations.toml"));
+    config.cargo = "longshore-has-no-such-tool".into();
+    let running = Running::start(config);
+
+    running.artifact("zipped", 1).await;
+    let script = running.artifact("script", 1).await;
+    assert_eq!(script.cwd, site.path("mine"));
+    assert_eq!(running.words(&script).await, ["script"]);
+    let table = running.supervisor.functions().borrow().clone();
+    assert_eq!(table.problems, Vec::<String>::new());
+    let route = table.routes.resolve("GET", "/zipped").expect("a route");
+    assert_eq!(route.function.as_str(), "zipped");
+
+    let mut watching = running.supervisor.watching();
+    let decided = watching.wait_for(|status| format!("{status:?}") != "Starting");
+    let decided = tokio::time::timeout(DEADLINE, decided).await;
+    decided.expect("decided").expect("it runs");
+    // Changed, spoilt, mended: what is spoilt is said and changes nothing else.
+    for (stage, stands, problem) in [
+        ("stage = 'prod'", "prod", None),
+        ("stage = ", "prod", Some("declarations.toml are no TOML")),
+        ("stage = 'last'", "last", None),
+    ] {
+        declare(stage);
+        let as_declared = |table: &Arc<FunctionTable>| {
+            let said = match problem {
+                None => table.problems.is_empty(),
+                Some(problem) => table.problems.iter().any(|said| said.contains(problem)),
+            };
+            said && table.routes.api().http.stage == stands
+        };
+        let mut tables = running.supervisor.functions();
+        let found = tokio::time::timeout(DEADLINE, tables.wait_for(as_declared));
+        let table = found.await.expect(stage).expect("it runs").clone();
+        assert_eq!(table.functions.len(), 2, "{stage}");
+    }
+    running.stop().await;
 }

@@ -77,6 +77,7 @@ impl Site {
             watch: WatchMode::Auto,
             debounce: Debounce::STANDARD,
             start: StartMode::Eager,
+            declarations: None,
             packages: Vec::new(),
             timeout: None,
         }

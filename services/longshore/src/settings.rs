@@ -56,6 +56,7 @@ settings! {
     STATE_DIR: "state-dir", "LONGSHORE_STATE_DIR", "DIR", ".longshore", "Where objects, events and built functions are kept, and what a destination or poller alone was sent; below the workspace.";
     EPHEMERAL: "ephemeral", "LONGSHORE_EPHEMERAL", "BOOL", "false", "Keep no state: it lives in a temporary folder that goes at the end, or in memory.";
     TARGET_DIR: "target-dir", "LONGSHORE_TARGET_DIR", "DIR", "target/longshore", "Cargo's target folder for the functions, apart from your own so that neither waits for the other.";
+    DECLARATIONS: "declarations", "LONGSHORE_DECLARATIONS", "FILE", "", "TOML file that declares functions, routes and APIs over what the workspace says, as its Cargo.toml would (docs/apis.md).";
     ARTIFACTS: "artifact", "LONGSHORE_ARTIFACTS", "[NAME=]ZIP,…", "", "Functions to run from zips, as AWS would, instead of from source; below the workspace.";
     PROFILE: "profile", "LONGSHORE_PROFILE", "dev|release", "dev", "Cargo profile that functions are built with.";
     WATCH: "watch", "LONGSHORE_WATCH", "auto|native|poll|off", "auto", "How changes are noticed; auto probes for file events at start and polls where none come.";
@@ -159,6 +160,8 @@ pub struct Settings {
     pub ephemeral: bool,
     /// See [`TARGET_DIR`].
     pub target_dir: PathBuf,
+    /// See [`DECLARATIONS`].
+    pub declarations: Option<PathBuf>,
     /// See [`ARTIFACTS`].
     pub artifacts: Vec<PackageSource>,
     /// See [`PROFILE`].
@@ -317,6 +320,19 @@ impl Reader<'_> {
         })
     }
 
+    fn declarations(&mut self, current_dir: &Path) -> Option<PathBuf> {
+        let (text, origin) = self
+            .text(&DECLARATIONS)
+            .filter(|(text, _)| !text.is_empty())?;
+        // Not below the workspace, which is somebody else's: from here, as `--workspace` is.
+        let file = current_dir.join(text);
+        if !file.is_file() {
+            self.wrong
+                .push(format!("{origin}: there is no file {}", file.display()));
+        }
+        Some(file)
+    }
+
     fn artifacts(&mut self, workspace: &Path) -> Vec<PackageSource> {
         let Some((text, origin)) = self.text(&ARTIFACTS) else {
             return Vec::new();
@@ -407,6 +423,7 @@ impl Settings {
             state_dir: below(read.required(&STATE_DIR, PathBuf::new())),
             ephemeral: read.required(&EPHEMERAL, false),
             target_dir: below(read.required(&TARGET_DIR, PathBuf::new())),
+            declarations: read.declarations(current_dir),
             artifacts: read.artifacts(&workspace),
             profile: read.required(&PROFILE, Profile::Dev),
             watch: read.required(&WATCH, Watch::Auto),

@@ -503,6 +503,7 @@ fn supervisor_config(settings: &Settings) -> function_supervisor::Config {
             Start::Eager => StartMode::Eager,
             Start::Lazy => StartMode::Lazy,
         },
+        declarations: settings.declarations.clone(),
         packages: settings.artifacts.clone(),
         timeout: settings.function_timeout,
     }

@@ -2,6 +2,7 @@
 //! expected of it.
 
 mod apis;
+mod declarations;
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use app_model::{
     AppModel, Authorizer, FunctionSource, IdentitySource, Keys, PayloadFormat, TransferMode,
 };
+use cargo_metadata::Metadata;
 use serde_json::{Value, json};
 
 /// One package: its folder, its binaries and its `package.metadata` as TOML.
 type PackageCase<'a> = (&'a str, &'a [&'a str], &'a str);
 
-/// The model of a workspace at `root`.
-fn model_at(root: &Path, workspace_metadata: &str, packages: &[PackageCase<'_>]) -> AppModel {
+/// What cargo says of a workspace at `root`.
+fn metadata_at(root: &Path, workspace_metadata: &str, packages: &[PackageCase<'_>]) -> Metadata {
     let table = |text: &str| -> Value {
         serde_json::to_value(toml::from_str::<toml::Table>(text).expect("the case is well-formed"))
             .expect("the case is well-formed")
@@ -45,7 +47,7 @@ fn model_at(root: &Path, workspace_metadata: &str, packages: &[PackageCase<'_>])
             })
         })
         .collect();
-    let metadata = serde_json::from_value(json!({
+    serde_json::from_value(json!({
         "packages": packages_json,
         "workspace_members": packages.iter().map(|(dir, ..)| id(dir)).collect::<Vec<_>>(),
         "workspace_default_members": [],
@@ -53,7 +55,12 @@ fn model_at(root: &Path, workspace_metadata: &str, packages: &[PackageCase<'_>])
         "workspace_root": root, "target_directory": root.join("target"),
         "version": 1, "metadata": table(workspace_metadata),
     }))
-    .expect("the case is well-formed");
+    .expect("the case is well-formed")
+}
+
+/// The model of a workspace at `root`.
+fn model_at(root: &Path, workspace_metadata: &str, packages: &[PackageCase<'_>]) -> AppModel {
+    let metadata = metadata_at(root, workspace_metadata, packages);
     AppModel::from_metadata(&metadata, Path::new("handlers"))
 }
 

@@ -45,6 +45,7 @@ fn config(root: &Path, programs: Programs) -> Config {
     Config {
         workspace: root.to_owned(),
         handlers: root.join("handlers"),
+        declarations: None,
         target_dir: root.join("target/lambda"),
         out_dir: root.join("build"),
         programs,

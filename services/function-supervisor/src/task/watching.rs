@@ -122,7 +122,9 @@ impl Work {
                 roots.extend(outside);
             }
         }
-        if let Err(error) = self.watch.set_roots(roots, self.packages.files(), excluded) {
+        let mut files = self.packages.files();
+        files.extend(self.config.declarations.clone());
+        if let Err(error) = self.watch.set_roots(roots, files, excluded) {
             self.poll(&error);
         }
     }

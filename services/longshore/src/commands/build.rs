@@ -68,6 +68,7 @@ pub(super) fn config(settings: &Settings, target_dir: PathBuf, out_dir: PathBuf)
     Config {
         workspace: settings.workspace.clone(),
         handlers: settings.handlers.clone(),
+        declarations: settings.declarations.clone(),
         target_dir,
         out_dir,
         programs: Programs::on_path(),

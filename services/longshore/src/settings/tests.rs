@@ -61,6 +61,29 @@ fn artifacts_are_files_below_the_workspace_named_or_not() {
 }
 
 #[test]
+fn declarations_are_a_file_from_here_wherever_the_workspace_is() {
+    let (here, workspace) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(here.path().join("mine.toml"), "").unwrap();
+    let declarations = |file: &str| {
+        let workspace = workspace.path().to_str().unwrap().to_owned();
+        let given = [("workspace", workspace), ("declarations", file.to_owned())];
+        let flags = Flags(BTreeMap::from(given));
+        let settings = Settings::resolve(&flags, &MapEnvironment::new(&[]), here.path());
+        settings.map(|settings| settings.declarations)
+    };
+    assert_eq!(declarations(""), Ok(None));
+    assert_eq!(
+        declarations("mine.toml"),
+        Ok(Some(here.path().join("mine.toml")))
+    );
+    let error = declarations("gone.toml").unwrap_err().to_string();
+    assert!(
+        error.contains("--declarations: there is no file"),
+        "{error}"
+    );
+}
+
+#[test]
 fn every_bad_value_is_reported_at_once() {
     let error = resolve(
         &[("gateway-port", "99999"), ("watch", "sometimes")],

@@ -178,6 +178,7 @@ fn of_supervisor(folder: &Path) -> function_supervisor::Config {
         watch: WatchMode::Off,
         debounce: Debounce::STANDARD,
         start: StartMode::Lazy,
+        declarations: None,
         packages: Vec::new(),
         timeout: None,
     }
