@@ -144,6 +144,10 @@ const REST_BINARY: Page = Page {
     title: "Binary media types for REST APIs in API Gateway",
     url: "https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-payload-encodings.html",
 };
+const API_GATEWAY_QUOTAS: Page = Page {
+    title: "Amazon API Gateway endpoints and quotas",
+    url: "https://docs.aws.amazon.com/general/latest/gr/apigateway.html",
+};
 const HTTP_QUOTAS: Page = Page {
     title: "Quotas for configuring and running an HTTP API in API Gateway",
     url: "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html",
@@ -281,6 +285,15 @@ rules! {
         warned: "the function gets it",
         enforced: "431",
         page: HTTP_QUOTAS,
+    };
+    AUTHORIZER_RESULT: Rule {
+        name: "authorizer-result",
+        about: "what a Lambda authorizer answers with, all of it",
+        limit: "8 KB",
+        most: 8 * 1024,
+        warned: "it counts",
+        enforced: "500, as with an authorizer that is broken",
+        page: API_GATEWAY_QUOTAS,
     };
     ALB_HEADERS: Rule {
         name: "alb-headers",

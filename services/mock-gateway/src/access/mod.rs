@@ -11,9 +11,10 @@ mod usage;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use app_model::parity::AUTHORIZER_RESULT;
 use app_model::{
-    Api, Authorizer, FunctionName, IdentitySource, JwtAuthorizer, PayloadFormat, RequestAuthorizer,
-    RouteOptions, RouterKind, TokenAuthorizer,
+    Api, Authorizer, Excess, FunctionName, IdentitySource, JwtAuthorizer, Parity, PayloadFormat,
+    RequestAuthorizer, RouteOptions, RouterKind, TokenAuthorizer,
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -50,17 +51,38 @@ pub(crate) struct Entry<'a> {
     pub(crate) trace_id: &'a TraceId,
 }
 
-impl Access {
+/// What became of a request to such a route.
+#[derive(Debug)]
+pub(crate) struct Admission {
     /// Who calls, as the event says it; or why they may not.
-    pub(crate) async fn admit(&self, entry: &Entry<'_>) -> Result<Caller, Refusal> {
+    pub(crate) caller: Result<Caller, Refusal>,
+    /// What AWS would not take of what the authorizer said.
+    pub(crate) excess: Option<Excess>,
+}
+
+impl Access {
+    /// Asks who calls.
+    pub(crate) async fn admit(&self, entry: &Entry<'_>) -> Admission {
+        let mut excess = None;
+        let caller = self.caller(entry, &mut excess).await;
+        Admission { caller, excess }
+    }
+
+    async fn caller(
+        &self,
+        entry: &Entry<'_>,
+        excess: &mut Option<Excess>,
+    ) -> Result<Caller, Refusal> {
         let mut caller = Caller::default();
         if let Some(name) = &entry.options.authorizer {
             let authorizer = entry.api.authorizers.get(name);
             let authorized = match (entry.kind, authorizer) {
                 (RouterKind::Rest, Some(Authorizer::Token(by))) => {
-                    self.by_token(entry, name, by).await
+                    self.by_token(entry, name, by, excess).await
                 }
-                (_, Some(Authorizer::Request(by))) => self.by_request(entry, name, by).await,
+                (_, Some(Authorizer::Request(by))) => {
+                    self.by_request(entry, name, by, excess).await
+                }
                 (RouterKind::Http, Some(Authorizer::Jwt(by))) => self.by_jwt(entry, by).await,
                 (_, None) => Err(Refusal::Misconfigured(format!(
                     "there is no authorizer `{name}`"
@@ -96,6 +118,7 @@ impl Access {
         entry: &Entry<'_>,
         name: &str,
         by: &TokenAuthorizer,
+        excess: &mut Option<Excess>,
     ) -> Result<Authorized, Refusal> {
         let Some(token) = entry.request.header(&by.header).filter(|t| !t.is_empty()) else {
             return Err(Refusal::Unauthorized);
@@ -106,7 +129,7 @@ impl Access {
             return verdict.decide(&arn, 0);
         }
         let event = authorizer_event::token(token, &arn);
-        let (answer, latency) = ask(entry, &by.function, event).await?;
+        let (answer, latency) = ask(entry, &by.function, event, excess).await?;
         let verdict = Verdict::of_policy(&answer, true).map_err(Refusal::Misconfigured)?;
         self.keep(entry.api, name, identity, &verdict, by.ttl);
         verdict.decide(&arn, latency)
@@ -117,6 +140,7 @@ impl Access {
         entry: &Entry<'_>,
         name: &str,
         by: &RequestAuthorizer,
+        excess: &mut Option<Excess>,
     ) -> Result<Authorized, Refusal> {
         let identity: Option<Vec<String>> = by
             .identity_sources
@@ -144,7 +168,7 @@ impl Access {
                 authorizer_event::http_v2(request, context, &arn, &identity)
             }
         };
-        let (answer, latency) = ask(entry, &by.function, event).await?;
+        let (answer, latency) = ask(entry, &by.function, event, excess).await?;
         let is_rest = entry.kind == RouterKind::Rest;
         let verdict = if by.simple_responses && !is_rest {
             Verdict::of_simple(&answer)
@@ -216,6 +240,7 @@ async fn ask(
     entry: &Entry<'_>,
     function: &FunctionName,
     event: Vec<u8>,
+    excess: &mut Option<Excess>,
 ) -> Result<(Value, u64), Refusal> {
     let request_id = RequestId::random();
     let asked = Instant::now();
@@ -232,12 +257,19 @@ async fn ask(
     let answer = entry.broker.invoke(invocation, PATIENCE).await;
     let latency = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
     match &answer.outcome {
-        Outcome::Response(response) => match serde_json::from_slice(&response.body) {
-            Ok(answer) => Ok((answer, latency)),
-            Err(error) => Err(Refusal::Misconfigured(format!(
-                "the authorizer `{function}` answered no JSON: {error}"
-            ))),
-        },
+        Outcome::Response(response) => {
+            *excess = of_result(function, response.body.len());
+            if let (Some(excess), Parity::Enforce) = (excess, entry.broker.shared.config.parity) {
+                return Err(Refusal::Misconfigured(excess.to_string()));
+            }
+            serde_json::from_slice(&response.body)
+                .map(|answer| (answer, latency))
+                .map_err(|error| {
+                    Refusal::Misconfigured(format!(
+                        "the authorizer `{function}` answered no JSON: {error}"
+                    ))
+                })
+        }
         // How authorizers say no without a policy, in every language.
         Outcome::FunctionError(error) if says_unauthorized(error) => Err(Refusal::Unauthorized),
         failure => Err(Refusal::Misconfigured(format!(
@@ -245,6 +277,16 @@ async fn ask(
             failure.explanation(request_id).unwrap_or_default()
         ))),
     }
+}
+
+/// An authorizer's result that is larger than AWS takes.
+fn of_result(function: &FunctionName, bytes: usize) -> Option<Excess> {
+    (bytes as u64 > AUTHORIZER_RESULT.most).then(|| {
+        AUTHORIZER_RESULT.broken(format!(
+            "the authorizer `{function}` answers with {bytes} bytes: allow with `*` instead of \
+             many resources, and let the function look up what `context` carries"
+        ))
+    })
 }
 
 fn says_unauthorized(error: &[u8]) -> bool {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use app_model::{
-    Api, Authorizer, IdentitySource, JwtAuthorizer, Keys, PayloadFormat, Period, Quota,
+    Api, Authorizer, IdentitySource, JwtAuthorizer, Keys, Parity, PayloadFormat, Period, Quota,
     RequestAuthorizer, RouteDeclaration, RouteOptions, RouteTable, RouterKind, TokenAuthorizer,
     UsagePlan,
 };
@@ -64,6 +64,14 @@ async fn function(runtime: FakeRuntime) -> RuntimeExit {
         };
         let answer = match shown.as_str() {
             "allow" => policy("Allow"),
+            size if size.starts_with("bytes-") => {
+                let bytes: usize = size["bytes-".len()..].parse().unwrap();
+                let mut answer = policy("Allow");
+                answer["context"] = json!({"filler": ""});
+                let filler = "x".repeat(bytes - answer.to_string().len());
+                answer["context"]["filler"] = json!(filler);
+                answer
+            }
             "deny" => policy("Deny"),
             "yes" | "no" => json!({
                 "isAuthorized": shown == "yes",
@@ -82,6 +90,10 @@ async fn function(runtime: FakeRuntime) -> RuntimeExit {
 }
 
 fn gateway(api: Api, routes: &[(&str, &str)]) -> (Router, Broker) {
+    gateway_of(Parity::Warn, api, routes)
+}
+
+fn gateway_of(parity: Parity, api: Api, routes: &[(&str, &str)]) -> (Router, Broker) {
     let mut table = built(1);
     let declarations = routes.iter().map(|(method, resource)| RouteDeclaration {
         resource: (*resource).to_owned(),
@@ -93,6 +105,7 @@ fn gateway(api: Api, routes: &[(&str, &str)]) -> (Router, Broker) {
     table.routes = routes.with_api(api);
     let mut config = config();
     config.max_environments = 1;
+    config.parity = parity;
     let broker = Broker::new(config, FakeLauncher::new(function));
     broker.take_in(&table);
     let (_, functions) = watch::channel(Arc::new(table));
@@ -266,6 +279,71 @@ async fn a_token_authorizer_decides_and_is_asked_once() {
         "AccessDeniedException"
     );
     broker.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn an_authorizers_result_of_more_than_8_kb_fails_on_aws() {
+    let function: app_model::FunctionName = "demo".parse().unwrap();
+    let tokens = Authorizer::Token(TokenAuthorizer {
+        function: function.clone(),
+        header: "Authorization".to_owned(),
+        ttl: 300,
+    });
+    let requests = Authorizer::Request(RequestAuthorizer {
+        function: function.clone(),
+        identity_sources: vec![IdentitySource::Header("X-Who".to_owned())],
+        payload_format: PayloadFormat::V2,
+        simple_responses: false,
+        ttl: 0,
+    });
+    // The test's function allows the ARN that it is asked about, of REST APIs alone.
+    let api = Api {
+        router: RouterKind::Rest,
+        functions: [(function, authorized_by("tokens"))].into(),
+        routes: [("GET /requests".to_owned(), authorized_by("requests"))].into(),
+        authorizers: [
+            ("tokens".to_owned(), tokens),
+            ("requests".to_owned(), requests),
+        ]
+        .into(),
+        ..Api::default()
+    };
+    for (parity, path, bytes, status, is_told) in [
+        (Parity::Warn, "/lambda/demo", 8_192, 200, false),
+        (Parity::Warn, "/lambda/demo", 8_193, 200, true),
+        (Parity::Warn, "/requests", 8_193, 200, true),
+        (Parity::Enforce, "/lambda/demo", 8_192, 200, false),
+        (Parity::Enforce, "/lambda/demo", 8_193, 500, true),
+        (Parity::Enforce, "/requests", 8_193, 500, true),
+    ] {
+        let case = format!("{parity} {path} {bytes}");
+        let (router, broker) = gateway_of(parity, api.clone(), &[("GET", "/requests")]);
+        let size = format!("bytes-{bytes}");
+        let sent = [("authorization", &*size), ("x-who", &*size)];
+        let (found, headers, body) = get(&router, path, &sent).await;
+        assert_eq!(found, status, "{case}: {body}");
+        let told = header(&headers, "x-longshore-parity");
+        assert_eq!(
+            told.starts_with("authorizer-result: "),
+            is_told,
+            "{case}: {told}"
+        );
+        if is_told {
+            assert!(told.contains("8193 bytes"), "{case}: {told}");
+        }
+        if status == 500 {
+            assert_eq!(body, json!({"message": null}), "{case}");
+            let name = header(&headers, "x-amzn-errortype");
+            assert_eq!(name, "AuthorizerConfigurationException", "{case}");
+        } else {
+            let said = &body["requestContext"]["authorizer"]["filler"];
+            assert!(
+                said.as_str().is_some_and(|filler| filler.len() > 7_000),
+                "{case}"
+            );
+        }
+        broker.stop(std::future::ready(())).await;
+    }
 }
 
 #[tokio::test]

@@ -333,6 +333,7 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
     else {
         return hungup();
     };
+    let mut excesses: [Option<Excess>; 3] = [None, None, None];
     if let Some(options) = &target.options {
         let kind = match target.front {
             Front::Http(_) => RouterKind::Http,
@@ -347,9 +348,15 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
             context: &context,
             trace_id: &trace_id,
         };
-        match gateway.access.admit(&entry).await {
+        let admission = gateway.access.admit(&entry).await;
+        excesses[2] = admission.excess;
+        match admission.caller {
             Ok(caller) => context.caller = caller,
-            Err(refusal) => return response::refused(&refusal, kind, &context).map(Body::from),
+            Err(refusal) => {
+                let mut response = response::refused(&refusal, kind, &context).map(Body::from);
+                tell_caller(gateway, &target, &excesses, &mut response);
+                return response;
+            }
         }
     }
     let config = &gateway.broker.shared.config;
@@ -358,7 +365,6 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
         Front::Rest | Front::Http(_) | Front::FunctionUrl => MAX_REQUEST_BYTES,
     };
     let streams = target.streams();
-    let mut excesses: [Option<Excess>; 2] = [None, None];
     let answer = if request.body.len() > limit {
         Answer::refusal(Outcome::RequestTooLarge)
     } else {
