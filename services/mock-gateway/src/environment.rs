@@ -204,13 +204,13 @@ impl Running {
             };
             match event {
                 Event::Exited(exit) => break Some(exit),
-                Event::Printed(Some(line)) => self.print(Kind::Function, line),
+                Event::Printed(Some(line)) => self.print(Kind::Function, &line),
                 Event::Printed(None) => {
                     if let Some(runtime) = &mut self.runtime {
                         runtime.prints = false;
                     }
                 }
-                Event::Extension(Happened::Printed(line)) => self.print(Kind::Extension, line),
+                Event::Extension(Happened::Printed(line)) => self.print(Kind::Extension, &line),
                 Event::Extension(Happened::Exited { name, exit }) => {
                     self.broker.extension_exited(self.key, &name, exit);
                     timer = self.attend().await;
@@ -308,14 +308,14 @@ impl Running {
             }
         }
         for line in lines {
-            self.print(Kind::Function, line);
+            self.print(Kind::Function, &line);
         }
         for line in self.extensions.printed() {
-            self.print(Kind::Extension, line);
+            self.print(Kind::Extension, &line);
         }
     }
 
-    fn print(&self, kind: Kind, line: OutputLine) {
+    fn print(&self, kind: Kind, line: &OutputLine) {
         let request = self.broker.printed(self.key, &line.text);
         self.sandbox.print(kind, request, line);
     }
@@ -329,7 +329,7 @@ impl Running {
                     tokio::time::timeout_at(settled, runtime.output.recv()).await
             {
                 finished.tail.push_line(&line.text);
-                self.print(Kind::Function, line);
+                self.print(Kind::Function, &line);
             }
         }
         if is_alive {

@@ -127,11 +127,11 @@ impl Sandbox {
             generation = %self.generation,
             "{message}"
         );
-        self.append(now, event.request_id(), Origin::Platform, message);
+        self.append(now, event.request_id(), Origin::Platform, &message);
     }
 
     /// Logs what a process printed, and tells subscribers.
-    pub(crate) fn print(&self, kind: Kind, request: Option<RequestId>, line: OutputLine) {
+    pub(crate) fn print(&self, kind: Kind, request: Option<RequestId>, line: &OutputLine) {
         let function = &self.function;
         let (stream, origin) = match line.stream {
             OutputStream::Stdout => ("stdout", Origin::Stdout),
@@ -152,19 +152,13 @@ impl Sandbox {
                 is_json: self.format == LogFormat::Json,
             },
         );
-        self.append(now, request, origin, line.text);
+        self.append(now, request, origin, &line.text);
     }
 
-    fn append(
-        &self,
-        at: Timestamp,
-        request_id: Option<RequestId>,
-        origin: Origin,
-        message: String,
-    ) {
+    fn append(&self, at: Timestamp, request_id: Option<RequestId>, origin: Origin, message: &str) {
         self.log.append(LogLine {
             timestamp: at.as_millisecond(),
-            stream: self.log_stream.clone(),
+            stream: &self.log_stream,
             request_id,
             origin,
             message,

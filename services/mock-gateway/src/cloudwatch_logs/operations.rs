@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use journal::Entry;
+use journal::EntryId;
 use serde_json::{Value, json};
 
 use super::pattern::Pattern;
 use super::refusal::Refusal;
 use super::request::{DescribeLogGroups, DescribeLogStreams, FilterLogEvents, GetLogEvents};
 use crate::config::Config;
-use crate::function_logs::{FunctionLog, LogLine, Logs};
+use crate::function_logs::{FunctionLog, Logs, Numbered};
 use crate::server::Gateway;
 
 const PREFIX: &str = "/aws/lambda/";
@@ -19,8 +19,6 @@ const PREFIX: &str = "/aws/lambda/";
 const PAGE: usize = 50;
 /// Events on a page.
 const EVENTS: usize = 10_000;
-
-type Line = Arc<Entry<LogLine>>;
 
 /// What the operations read.
 pub(super) struct Reads<'a> {
@@ -71,15 +69,18 @@ impl<'a> Reads<'a> {
             {
                 continue;
             }
-            let lines = log.lines(|_| true);
-            let Some(first) = lines.first() else {
+            let lines = log.lines();
+            let Some(first) = lines.lines().next() else {
                 continue;
             };
             let arn = self.arn(&name);
-            let bytes: usize = lines.iter().map(|line| line.item.message.len() + 1).sum();
+            let bytes: usize = lines
+                .lines()
+                .map(|numbered| numbered.line.message.len() + 1)
+                .sum();
             groups.push(json!({
                 "logGroupName": name,
-                "creationTime": first.item.timestamp,
+                "creationTime": first.line.timestamp,
                 "metricFilterCount": 0,
                 "arn": format!("{arn}:*"),
                 "logGroupArn": arn,
@@ -165,21 +166,21 @@ impl<'a> Reads<'a> {
                     .as_ref()
                     .is_none_or(|names| names.iter().any(|name| name == stream))
         };
-        let mut lines = log.lines(|line| {
-            line.id.get() > after.unwrap_or(0)
-                && is_between(line.item.timestamp, asked.start_time, asked.end_time)
-                && is_of_stream(&line.item.stream)
-                && pattern.matches(&line.item.message)
+        let kept = log.after(EntryId::from(after.unwrap_or(0)));
+        let mut matching = kept.lines().filter(|Numbered { line, .. }| {
+            is_between(line.timestamp, asked.start_time, asked.end_time)
+                && is_of_stream(line.stream)
+                && pattern.matches(line.message)
         });
-        let more = lines.len() > limit;
-        lines.truncate(limit);
+        let lines: Vec<_> = matching.by_ref().take(limit).collect();
+        let more = matching.next().is_some();
         let events: Vec<Value> = lines
             .iter()
-            .map(|line| {
-                let mut event = event(line);
-                event["logStreamName"] = json!(&*line.item.stream);
-                event["eventId"] =
-                    json!(format!("{:013}{:043}", line.item.timestamp, line.id.get()));
+            .map(|numbered| {
+                let Numbered { id, line } = numbered;
+                let mut event = event(numbered);
+                event["logStreamName"] = json!(**line.stream);
+                event["eventId"] = json!(format!("{:013}{:043}", line.timestamp, id.get()));
                 event
             })
             .collect();
@@ -193,7 +194,11 @@ impl<'a> Reads<'a> {
     pub(super) fn get_log_events(&self, asked: &GetLogEvents) -> Result<Value, Refusal> {
         let log = self.group(asked.group.name()?)?;
         let stream = asked.log_stream_name.as_str();
-        let of_stream = log.lines(|line| *line.item.stream == *stream);
+        let kept = log.lines();
+        let of_stream: Vec<_> = kept
+            .lines()
+            .filter(|numbered| **numbered.line.stream == *stream)
+            .collect();
         if of_stream.is_empty() {
             return Err(Refusal::no_such_stream());
         }
@@ -207,11 +212,11 @@ impl<'a> Reads<'a> {
             (_, _, Some(before)) => (0, number(before)?),
             _ => return Err(no_token()),
         };
-        let mut lines: Vec<&Line> = of_stream
+        let mut lines: Vec<&Numbered<'_>> = of_stream
             .iter()
-            .filter(|line| {
-                (after.saturating_add(1)..before).contains(&line.id.get())
-                    && is_between(line.item.timestamp, asked.start_time, asked.end_time)
+            .filter(|numbered| {
+                (after.saturating_add(1)..before).contains(&numbered.id.get())
+                    && is_between(numbered.line.timestamp, asked.start_time, asked.end_time)
             })
             .collect();
         let from_head = forward.is_some() || (backward.is_none() && asked.start_from_head);
@@ -239,9 +244,9 @@ impl<'a> Reads<'a> {
 
 fn streams(log: &FunctionLog) -> BTreeMap<Arc<str>, Stream> {
     let mut streams: BTreeMap<Arc<str>, Stream> = BTreeMap::new();
-    for line in log.lines(|_| true) {
-        let at = line.item.timestamp;
-        let stream = streams.entry(line.item.stream.clone());
+    for Numbered { line, .. } in log.lines().lines() {
+        let at = line.timestamp;
+        let stream = streams.entry(Arc::clone(line.stream));
         stream
             .and_modify(|stream| stream.last = stream.last.max(at))
             .or_insert(Stream {
@@ -252,11 +257,12 @@ fn streams(log: &FunctionLog) -> BTreeMap<Arc<str>, Stream> {
     streams
 }
 
-fn event(line: &Line) -> Value {
+fn event(numbered: &Numbered<'_>) -> Value {
+    let line = numbered.line;
     json!({
-        "timestamp": line.item.timestamp,
-        "message": format!("{}\n", line.item.message),
-        "ingestionTime": line.item.timestamp,
+        "timestamp": line.timestamp,
+        "message": format!("{}\n", line.message),
+        "ingestionTime": line.timestamp,
     })
 }
 

@@ -26,10 +26,10 @@ fn gateway(lines: u32) -> Router {
     for number in 0..lines {
         log.append(LogLine {
             timestamp: 1_000 + i64::from(number),
-            stream: streams[number as usize % 2].clone(),
+            stream: &streams[number as usize % 2],
             request_id: None,
             origin: Origin::Stdout,
-            message: number.to_string(),
+            message: &number.to_string(),
         });
     }
     // Declared, and never started.

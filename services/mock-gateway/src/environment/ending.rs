@@ -129,7 +129,7 @@ impl Running {
         while !self.extensions.is_empty() {
             tokio::select! {
                 happened = self.extensions.next() => match happened {
-                    Happened::Printed(line) => self.print(Kind::Extension, line),
+                    Happened::Printed(line) => self.print(Kind::Extension, &line),
                     Happened::Exited { name, exit } => {
                         tracing::debug!(extension = name, "{}", exit.of_extension());
                     }

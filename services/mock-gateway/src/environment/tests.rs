@@ -62,8 +62,10 @@ fn error(answer: &Answer) -> (String, String) {
 /// The lines of the function's log that begin so.
 fn logged(broker: &Broker, begins: &str) -> Vec<String> {
     let log = broker.shared.logs.function(&"demo".parse().unwrap());
-    let lines = log.lines(|line| line.item.message.starts_with(begins));
-    lines.iter().map(|line| line.item.message.clone()).collect()
+    let lines = log.lines();
+    let messages = lines.lines().map(|numbered| numbered.line.message);
+    let wanted = messages.filter(|message| message.starts_with(begins));
+    wanted.map(str::to_owned).collect()
 }
 
 /// Takes events until the end and writes them down.

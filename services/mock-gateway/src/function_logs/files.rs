@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app_model::FunctionName;
-use journal::{Entry, EntryId};
+use journal::EntryId;
 
-use super::{FunctionLog, LogLine, Logs};
+use super::line::WrittenLine;
+use super::{FunctionLog, LogLine, Logs, Snapshot};
 
 /// A file that is larger becomes the one before, and that one is forgotten.
 const FILE_BYTES: u64 = 8 * 1024 * 1024;
@@ -36,8 +37,7 @@ impl Files {
                 for file in files {
                     read(&file, &log)?;
                 }
-                let last = log.lines(|_| true).last().map(|line| line.id);
-                written.insert(name, last.unwrap_or(EntryId::START));
+                written.insert(name, log.newest());
             }
             Ok(Self { folder, written })
         });
@@ -83,26 +83,25 @@ impl Files {
     fn write_fresh(&mut self, logs: &Logs) -> io::Result<()> {
         for (name, log) in logs.all() {
             let after = self.written.get(&name).copied().unwrap_or(EntryId::START);
-            let lines = log.lines(|line| line.id > after);
-            let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
+            let lines = log.after(after);
+            let Some(first) = lines.lines().next() else {
                 continue;
             };
             let lost = first.id.get().saturating_sub(after.get() + 1);
             if lost > 0 {
                 tracing::warn!(function = %name, lines = lost, "lines came faster than they could be written down");
             }
-            let last = last.id;
             self.append(&name, &lines)?;
-            self.written.insert(name, last);
+            self.written.insert(name, lines.newest());
         }
         Ok(())
     }
 
-    fn append(&self, name: &FunctionName, lines: &[Arc<Entry<LogLine>>]) -> io::Result<()> {
+    fn append(&self, name: &FunctionName, lines: &Snapshot) -> io::Result<()> {
         let path = self.folder.join(format!("{name}.ndjson"));
         let mut text = Vec::new();
-        for line in lines {
-            serde_json::to_writer(&mut text, &line.item)?;
+        for numbered in lines.lines() {
+            serde_json::to_writer(&mut text, &numbered.line)?;
             text.push(b'\n');
         }
         let mut file = fs::OpenOptions::new()
@@ -140,10 +139,20 @@ fn files_by_function(folder: &Path) -> io::Result<BTreeMap<FunctionName, Vec<Pat
 /// A line that was cut short, by a crash, is left out.
 fn read(file: &Path, log: &FunctionLog) -> io::Result<()> {
     let mut is_whole = true;
+    let mut stream: Arc<str> = Arc::default();
     for line in BufReader::new(fs::File::open(file)?).split(b'\n') {
-        match serde_json::from_slice::<LogLine>(&line?) {
+        match serde_json::from_slice::<WrittenLine<'_>>(&line?) {
             Ok(line) => {
-                log.lines.append(line);
+                if *stream != *line.stream {
+                    stream = line.stream.into();
+                }
+                log.restore(LogLine {
+                    timestamp: line.timestamp,
+                    stream: &stream,
+                    request_id: line.request_id,
+                    origin: line.origin,
+                    message: &line.message,
+                });
                 is_whole = true;
             }
             Err(error) => {

@@ -1,28 +1,50 @@
 //! One line of a function's log.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use journal::Weigh;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use journal::EntryId;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::invocation::RequestId;
 
-/// One line, as it is kept and as it is written down.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One line, as it comes and as it is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct LogLine {
+pub(crate) struct LogLine<'a> {
     /// Milliseconds since the epoch.
     pub(crate) timestamp: i64,
     /// The environment's: `YYYY/MM/DD/[$LATEST]<32 hex digits>`.
-    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
-    pub(crate) stream: Arc<str>,
+    #[serde(serialize_with = "as_text")]
+    pub(crate) stream: &'a Arc<str>,
     /// The invocation it belongs to, if it does.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) request_id: Option<RequestId>,
     pub(crate) origin: Origin,
     /// Without its end.
-    pub(crate) message: String,
+    pub(crate) message: &'a str,
+}
+
+/// A line and the number it goes by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Numbered<'a> {
+    pub(crate) id: EntryId,
+    pub(crate) line: LogLine<'a>,
+}
+
+/// A line as it is read back.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WrittenLine<'a> {
+    pub(super) timestamp: i64,
+    #[serde(borrow)]
+    pub(super) stream: Cow<'a, str>,
+    #[serde(default)]
+    pub(super) request_id: Option<RequestId>,
+    pub(super) origin: Origin,
+    #[serde(borrow)]
+    pub(super) message: Cow<'a, str>,
 }
 
 /// Who wrote a line.
@@ -41,20 +63,9 @@ fn as_text<S: Serializer>(stream: &Arc<str>, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(stream)
 }
 
-fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
-    String::deserialize(deserializer).map(Arc::from)
-}
-
-impl LogLine {
+impl LogLine<'_> {
     /// When it was written.
     pub(crate) fn time(&self) -> Timestamp {
         Timestamp::from_millisecond(self.timestamp).unwrap_or_default()
-    }
-}
-
-impl Weigh for LogLine {
-    fn weight(&self) -> usize {
-        // The stream's name is shared by all its lines.
-        size_of::<Self>() + self.message.len()
     }
 }

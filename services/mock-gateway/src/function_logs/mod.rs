@@ -1,6 +1,7 @@
 //! What functions print and what the platform says of them: bounded in memory, bounded on
 //! disk, for whoever asks, follows or reads it as CloudWatch Logs.
 
+mod blocks;
 mod files;
 mod line;
 #[cfg(test)]
@@ -9,20 +10,23 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use app_model::FunctionName;
-use journal::{Entry, EntryId, Journal, Limits};
+use journal::EntryId;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use line::{LogLine, Origin};
+pub(crate) use blocks::Snapshot;
+use blocks::{Blocks, Bounds};
+pub(crate) use line::{LogLine, Numbered, Origin};
 
-/// Lines of one function that are kept in memory.
-const LINES: usize = 20_000;
-/// Bytes of one function's lines that are kept in memory.
-const BYTES: usize = 8 * 1024 * 1024;
+/// What is kept of one function's lines in memory.
+const BOUNDS: Bounds = Bounds {
+    lines: 20_000,
+    bytes: 8 * 1024 * 1024,
+};
 
 /// The logs of all functions; clones are handles.
 #[derive(Clone)]
@@ -43,8 +47,15 @@ struct Shared {
 /// One function's log; clones are handles.
 #[derive(Clone)]
 pub(crate) struct FunctionLog {
-    lines: Journal<LogLine>,
+    own: Arc<Own>,
     shared: Arc<Shared>,
+}
+
+struct Own {
+    /// A plain mutex: held for a copy of a line or of one block, never over an await.
+    blocks: Mutex<Blocks>,
+    /// Whoever follows is told of more.
+    more: Notify,
 }
 
 impl fmt::Debug for Logs {
@@ -96,9 +107,9 @@ impl Logs {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let log = groups.entry(name.clone()).or_insert_with(|| FunctionLog {
-            lines: Journal::new(Limits {
-                entries: LINES,
-                bytes: BYTES,
+            own: Arc::new(Own {
+                blocks: Mutex::new(Blocks::new(BOUNDS)),
+                more: Notify::new(),
             }),
             shared: Arc::clone(&self.shared),
         });
@@ -133,40 +144,59 @@ impl Logs {
 
 impl FunctionLog {
     /// Adds a line, letting go of the oldest.
-    pub(crate) fn append(&self, line: LogLine) {
-        self.lines.append(line);
+    pub(crate) fn append(&self, line: LogLine<'_>) {
+        self.restore(line);
+        self.own.more.notify_waiters();
         self.shared.fresh.notify_one();
     }
 
-    /// Whether nothing was ever logged, or all of it is forgotten.
+    /// Adds a line that is written down.
+    fn restore(&self, line: LogLine<'_>) {
+        self.blocks().append(line);
+    }
+
+    /// The number of the newest line there ever was.
+    fn newest(&self) -> EntryId {
+        self.blocks().newest()
+    }
+
+    /// Whether nothing was ever logged.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lines.snapshot().entries.is_empty()
+        self.blocks().is_empty()
     }
 
-    /// The lines for which `wanted` holds, oldest first.
-    pub(crate) fn lines(
-        &self,
-        wanted: impl FnMut(&Entry<LogLine>) -> bool,
-    ) -> Vec<Arc<Entry<LogLine>>> {
-        self.lines.filter(wanted).entries
+    /// The lines that are kept.
+    pub(crate) fn lines(&self) -> Snapshot {
+        self.after(EntryId::START)
     }
 
-    /// Waits for lines after this one for which `wanted` holds; none once the logs close.
-    pub(crate) async fn following(
-        &self,
-        after: EntryId,
-        mut wanted: impl FnMut(&Entry<LogLine>) -> bool,
-    ) -> Option<Vec<Arc<Entry<LogLine>>>> {
-        // Longer than anybody follows; then it is asked for again.
-        const A_DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
-        let deadline = tokio::time::Instant::now() + A_DAY;
-        let more = self.lines.wait_for(deadline, |_| {
-            let lines = self.lines(|line| line.id > after && wanted(line));
-            (!lines.is_empty()).then_some(lines)
-        });
-        tokio::select! {
-            more = more => Some(more.unwrap_or_default()),
-            () = self.shared.closing.cancelled() => None,
+    /// The lines after this one.
+    pub(crate) fn after(&self, after: EntryId) -> Snapshot {
+        self.blocks().after(after)
+    }
+
+    /// Waits for lines after this one; none once the logs close.
+    pub(crate) async fn following(&self, after: EntryId) -> Option<Snapshot> {
+        loop {
+            let mut more = std::pin::pin!(self.own.more.notified());
+            // What comes between the look and the wait counts.
+            more.as_mut().enable();
+            let lines = self.after(after);
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+            tokio::select! {
+                () = more => {}
+                () = self.shared.closing.cancelled() => return None,
+            }
         }
+    }
+
+    fn blocks(&self) -> MutexGuard<'_, Blocks> {
+        // Nothing between lock and unlock leaves the lines half changed in a way that matters.
+        self.own
+            .blocks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

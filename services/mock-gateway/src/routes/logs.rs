@@ -1,7 +1,5 @@
 //! `GET /_longshore/logs/{function}`: a function's log as lines of JSON, and what comes.
 
-use std::sync::Arc;
-
 use app_model::FunctionName;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -10,12 +8,12 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::stream;
 use http::header::CONTENT_TYPE;
-use journal::{Entry, EntryId};
+use journal::EntryId;
 use serde::{Deserialize, Serialize};
 use service_runtime::Problem;
 
 use super::unknown_function;
-use crate::function_logs::{FunctionLog, LogLine};
+use crate::function_logs::{FunctionLog, LogLine, Numbered};
 use crate::invocation::RequestId;
 use crate::server::Gateway;
 
@@ -37,7 +35,7 @@ struct Told<'a> {
     /// RFC 3339.
     time: String,
     #[serde(flatten)]
-    line: &'a LogLine,
+    line: LogLine<'a>,
 }
 
 pub(crate) async fn lines(
@@ -57,31 +55,27 @@ pub(crate) async fn lines(
         .find(&function)
         .ok_or_else(unknown)?;
     let wanted = selection.request_id;
-    let is_wanted = move |line: &Entry<LogLine>| wanted.is_none() || line.item.request_id == wanted;
+    let is_wanted =
+        move |numbered: &Numbered<'_>| wanted.is_none() || numbered.line.request_id == wanted;
 
-    let all = log.lines(|_| true);
-    let newest = all.last().map_or(EntryId::START, |line| line.id);
-    let mut lines: Vec<_> = all.into_iter().filter(|line| is_wanted(line)).collect();
+    let all = log.lines();
+    let mut lines: Vec<_> = all.lines().filter(is_wanted).collect();
     let limit = selection.limit.unwrap_or(usize::MAX);
     lines.drain(..lines.len().saturating_sub(limit));
-    let first = told(&lines);
+    let first = told(lines.into_iter());
     let body = if selection.follow {
         let state = Following {
             log,
-            after: newest,
+            after: all.newest(),
             first: Some(first),
         };
         Body::from_stream(stream::unfold(state, move |mut state| async move {
-            let more = match state.first.take() {
-                Some(first) => first,
-                None => {
-                    let lines = state.log.following(state.after, is_wanted).await?;
-                    if let Some(last) = lines.last() {
-                        state.after = last.id;
-                    }
-                    told(&lines)
-                }
-            };
+            let mut more = state.first.take().unwrap_or_default();
+            while more.is_empty() {
+                let lines = state.log.following(state.after).await?;
+                state.after = lines.newest();
+                more = told(lines.lines().filter(is_wanted));
+            }
             Some((Ok::<_, std::convert::Infallible>(more), state))
         }))
     } else {
@@ -96,13 +90,13 @@ struct Following {
     first: Option<Bytes>,
 }
 
-fn told(lines: &[Arc<Entry<LogLine>>]) -> Bytes {
+fn told<'a>(lines: impl Iterator<Item = Numbered<'a>>) -> Bytes {
     let mut text = Vec::new();
-    for line in lines {
+    for Numbered { id, line } in lines {
         let told = Told {
-            id: line.id,
-            time: format!("{:.3}", line.item.time()),
-            line: &line.item,
+            id,
+            time: format!("{:.3}", line.time()),
+            line,
         };
         match serde_json::to_writer(&mut text, &told) {
             Ok(()) => text.push(b'\n'),
