@@ -146,7 +146,7 @@ fn carry_out(cli: &Cli) -> anyhow::Result<Exit> {
     let current_dir = std::env::current_dir().context("the current folder cannot be read")?;
     let environment = ProcessEnvironment::with_dotenv(&dotenv_folder(cli, &current_dir))?;
     let settings = Settings::resolve(&cli.flags, &environment, &current_dir)?;
-    init_logs(settings.log_format, &settings.log)?;
+    let _logs = init_logs(settings.log_format, &settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

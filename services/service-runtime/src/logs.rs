@@ -1,10 +1,12 @@
 //! Logs: to standard error, for people or as JSON lines, filtered as `RUST_LOG` would.
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
+
+use crate::log_writer::{self, LogWriter};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,25 +53,37 @@ pub enum LogsError {
     /// Something in this process set it up before.
     #[error("logging is set up already")]
     AlreadySet,
+    /// The system has no thread left.
+    #[error("the thread that writes the logs cannot be started")]
+    Thread(#[source] io::Error),
 }
 
-/// Sends this process's log lines to standard error.
+/// Logging, while this is there. Dropped, all that was logged is written.
+#[derive(Debug)]
+#[must_use = "what is logged is written until this is dropped"]
+pub struct Logs {
+    _writer: LogWriter,
+}
+
+/// Sends this process's log lines to standard error, a few milliseconds after they came.
 ///
 /// # Errors
 /// [`LogsError`] if the filter does not parse, or if called twice.
-pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogsError> {
+pub fn init_logs(format: LogFormat, filter: &str) -> Result<Logs, LogsError> {
     let filter = EnvFilter::try_new(filter).map_err(|source| LogsError::Filter {
         filter: filter.to_owned(),
         source,
     })?;
+    let (lines, writer) = log_writer::start(io::stderr()).map_err(LogsError::Thread)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(lines)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(io::stderr().is_terminal());
     let set = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
-    set.map_err(|_| LogsError::AlreadySet)
+    set.map_err(|_| LogsError::AlreadySet)?;
+    Ok(Logs { _writer: writer })
 }
