@@ -9,6 +9,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::lineage;
+
 /// Lambda's request id: the same for every attempt of one invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(Uuid);
@@ -48,28 +50,66 @@ impl<'de> Deserialize<'de> for RequestId {
     }
 }
 
-/// An X-Ray trace header, `Root=1-<8 hex>-<24 hex>;Parent=<16 hex>;Sampled=0|1`.
+/// An X-Ray trace header, `Root=1-<8 hex>-<24 hex>;Parent=<16 hex>;Sampled=0|1`, and
+/// `;Lineage=…` once a function was invoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceId(String);
 
 impl TraceId {
+    /// Of one that is new, in bytes.
+    const LENGTH: usize =
+        "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0".len();
+
     /// A new trace that began at this time (seconds since the epoch).
     #[must_use]
     pub fn random(epoch_seconds: u64) -> Self {
-        let random = Uuid::new_v4().simple().to_string();
-        let parent = Uuid::new_v4().simple().to_string();
-        Self(format!(
-            "Root=1-{epoch_seconds:08x}-{};Parent={};Sampled=0",
-            &random[..24],
-            &parent[..16]
-        ))
+        let mut buffers = [Uuid::encode_buffer(); 2];
+        let [random, parent] = &mut buffers;
+        let random = &*Uuid::new_v4().simple().encode_lower(random);
+        let parent = &*Uuid::new_v4().simple().encode_lower(parent);
+        let (random, parent) = (&random[..24], &parent[..16]);
+        let mut text = String::with_capacity(Self::LENGTH + lineage::ROOM);
+        text.push_str(&format!("Root=1-{epoch_seconds:08x}-"));
+        for part in [random, ";Parent=", parent, ";Sampled=0"] {
+            text.push_str(part);
+        }
+        Self(text)
     }
 
     /// The trace that a caller sent in `X-Amzn-Trace-Id`; none if it holds no root.
     #[must_use]
     pub fn from_header(text: &str) -> Option<Self> {
-        (text.contains("Root=1-") && text.bytes().all(|b| (b' '..=b'~').contains(&b)))
-            .then(|| Self(text.to_owned()))
+        if !text.contains("Root=1-") || !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+            return None;
+        }
+        let mut held = String::with_capacity(text.len() + lineage::ROOM);
+        held.push_str(text);
+        Some(Self(held))
+    }
+
+    /// Counts one more invocation of this function by the chain of requests.
+    pub fn enter(&mut self, function: &FunctionName) {
+        lineage::enter(&mut self.0, function.as_str());
+    }
+
+    /// How often the chain of requests has invoked this function.
+    #[must_use]
+    pub fn times(&self, function: &FunctionName) -> u32 {
+        lineage::times(&self.0, function.as_str())
+    }
+
+    /// The same trace, and no chain of requests yet.
+    #[must_use]
+    pub fn of_a_new_chain(mut self) -> Self {
+        lineage::forget(&mut self.0);
+        self
+    }
+
+    /// The header's text, with room for a chain's first function.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.0.len() + lineage::ROOM);
+        text.push_str(&self.0);
+        text
     }
 
     /// The header's text.
@@ -150,11 +190,22 @@ mod tests {
         let trace = TraceId::random(0x5759_e988);
         let text = trace.as_str();
         assert!(text.starts_with("Root=1-5759e988-"), "{text}");
-        assert_eq!(
-            text.len(),
-            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0".len()
-        );
+        assert_eq!(text.len(), TraceId::LENGTH);
         assert_eq!(TraceId::from_header(text), Some(trace));
         assert_eq!(TraceId::from_header("nonsense"), None);
+    }
+
+    #[test]
+    fn counting_an_invocation_needs_no_memory_of_its_own() {
+        let demo: FunctionName = "demo".parse().unwrap();
+        let random = TraceId::random(0x5759_e988);
+        let sent = TraceId::from_header(random.as_str()).unwrap();
+        for mut trace in [random, sent] {
+            let (place, capacity) = (trace.0.as_ptr(), trace.0.capacity());
+            trace.enter(&demo);
+            assert_eq!(trace.times(&demo), 1);
+            assert_eq!((trace.0.as_ptr(), trace.0.capacity()), (place, capacity));
+            assert_eq!(trace.of_a_new_chain().times(&demo), 0);
+        }
     }
 }

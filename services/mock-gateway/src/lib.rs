@@ -19,6 +19,7 @@ mod function_logs;
 mod host_aliases;
 mod invocation;
 mod lambda_api;
+mod lineage;
 mod live_body;
 mod logs;
 mod outcome;

@@ -244,11 +244,13 @@ async fn ask(
 ) -> Result<(Value, u64), Refusal> {
     let request_id = RequestId::random();
     let asked = Instant::now();
+    let mut trace_id = entry.trace_id.clone();
+    trace_id.enter(function);
     let invocation = Invocation {
         request_id,
         function: function.clone(),
         payload: Bytes::from(event),
-        trace_id: entry.trace_id.clone(),
+        trace_id,
         qualified: false,
         tenant: None,
         client_context: None,

@@ -113,8 +113,7 @@ impl Ended<'_> {
             Some(function) => Task::Invoke(Event {
                 request_id: RequestId::random().to_string(),
                 function: function.to_owned(),
-                trace_id: TraceId::from_header(&self.event.trace_id)
-                    .map_or_else(String::new, |trace| trace.as_str().to_owned()),
+                trace_id: self.trace_of(function),
                 qualified: false,
                 tenant: None,
                 client_context: None,
@@ -126,6 +125,16 @@ impl Ended<'_> {
                 attributes,
             }),
         }
+    }
+
+    /// Word of an event is a request of the same chain.
+    fn trace_of(&self, function: &str) -> String {
+        let trace = TraceId::from_header(&self.event.trace_id);
+        let (Some(mut trace), Ok(function)) = (trace, function.parse()) else {
+            return String::new();
+        };
+        trace.enter(&function);
+        trace.as_str().to_owned()
     }
 
     fn dead_letter_attributes(&self) -> Vec<(String, String, String)> {
@@ -306,5 +315,33 @@ mod tests {
             panic!("{owed:?}");
         };
         assert_eq!(letter.attributes[1].2, "429");
+    }
+
+    #[test]
+    fn the_functions_that_word_goes_to_are_of_the_same_chain() {
+        let mut trace = TraceId::random(0);
+        let [demo, after] = ["demo", "demo-after"].map(|name| name.parse().unwrap());
+        trace.enter(&demo);
+        let (event, payload) = (
+            Event {
+                trace_id: trace.as_str().to_owned(),
+                ..event()
+            },
+            Bytes::from_static(b"1"),
+        );
+        let ended = Ended {
+            event: &event,
+            payload: &payload,
+            function_arn: ARN,
+            condition: Condition::Success,
+            attempts: 1,
+            outcome: None,
+        };
+        let owed = ended.follow_ups(&options());
+        let Task::Invoke(next) = &owed[0].0.task else {
+            panic!("{owed:?}");
+        };
+        let next = TraceId::from_header(&next.trace_id).unwrap();
+        assert_eq!((next.times(&demo), next.times(&after)), (1, 1));
     }
 }

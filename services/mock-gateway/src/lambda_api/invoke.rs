@@ -285,12 +285,13 @@ fn prepare(
             format!("Could not parse request body into json: {problem}"),
         ));
     }
-    let trace_id = text(headers, "x-amzn-trace-id")
+    let mut trace_id = text(headers, "x-amzn-trace-id")
         .and_then(TraceId::from_header)
         .unwrap_or_else(|| {
             let now = jiff::Timestamp::now().as_second();
             TraceId::random(u64::try_from(now).unwrap_or_default())
         });
+    trace_id.enter(&target.name);
     Ok(Invocation {
         request_id,
         function: target.name.clone(),

@@ -328,7 +328,7 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
         return response;
     }
     let request_id = RequestId::random();
-    let Ok((request, mut context, trace_id)) =
+    let Ok((request, mut context, mut trace_id)) =
         take_apart(gateway, &target, request, request_id).await
     else {
         return hungup();
@@ -359,6 +359,8 @@ async fn pass_on(gateway: &Gateway, target: Target, request: Request) -> Respons
             }
         }
     }
+    trace_id.enter(&function);
+    trace_id.as_str().clone_into(&mut context.trace_id);
     let config = &gateway.broker.shared.config;
     let limit = match target.front {
         Front::LoadBalancer(_) => MAX_LOAD_BALANCER_BYTES,
@@ -478,6 +480,7 @@ async fn take_apart(
     let text = |name: header::HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok());
     let trace_id = text(header::HeaderName::from_static("x-amzn-trace-id"))
         .and_then(TraceId::from_header)
+        .map(TraceId::of_a_new_chain)
         .unwrap_or_else(|| {
             TraceId::random(u64::try_from(received_at.as_second()).unwrap_or_default())
         });
@@ -496,7 +499,7 @@ async fn take_apart(
         .to_owned(),
         request_id: request_id.to_string(),
         extended_request_id: BASE64.encode(&Uuid::new_v4().as_bytes()[..11]),
-        trace_id: trace_id.as_str().to_owned(),
+        trace_id: trace_id.to_text(),
         resource: target.resource.clone(),
         path: target.path.clone(),
         path_parameters: target.parameters.clone(),
