@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import threading
+import unittest.mock
 
 from sandbox import (
     OTHER,
@@ -67,6 +68,53 @@ class Functions(Case):
         self.assertEqual(limit["ConcurrentExecutions"], 1000)
         self.assertEqual(limit["UnreservedConcurrentExecutions"], 1000)
         self.assertEqual(account["AccountUsage"]["FunctionCount"], 2)
+
+
+class Recursion(Case):
+    def allow(self, wanted):
+        self.addCleanup(
+            strict.put_function_recursion_config,
+            FunctionName="worker",
+            RecursiveLoop="Terminate",
+        )
+        put = strict.put_function_recursion_config(
+            FunctionName="worker", RecursiveLoop=wanted
+        )
+        self.assertEqual(put["RecursiveLoop"], wanted)
+
+    def test_get_and_put(self):
+        get = strict.get_function_recursion_config
+        for name in ["worker", WORKER, "000000000000:function:worker"]:
+            self.assertEqual(get(FunctionName=name)["RecursiveLoop"], "Terminate")
+        for wanted in ["Allow", "Terminate"]:
+            self.allow(wanted)
+            self.assertEqual(get(FunctionName="worker")["RecursiveLoop"], wanted)
+        self.refused("ResourceNotFoundException", 404, get, FunctionName="nobody")
+
+    def hop(self, name):
+        """Invokes as a function would that has this trace; what is told of the call."""
+        answer = strict.invoke(FunctionName=name, Payload=b'{"do": "trace"}')
+        os.environ["_X_AMZN_TRACE_ID"] = read(answer)
+        return answer["ResponseMetadata"]["HTTPHeaders"].get("x-longshore-parity")
+
+    def test_a_chain_is_counted_by_function(self):
+        """boto3 sends along what it finds in a function's environment, and writes `|` as
+        `%7C`."""
+        environment = {
+            "AWS_LAMBDA_FUNCTION_NAME": "worker",
+            "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793",
+        }
+        with unittest.mock.patch.dict(os.environ, environment):
+            for _ in range(16):
+                self.assertIsNone(self.hop("worker"))
+                self.assertIsNone(self.hop("other"))
+            self.assertIn("|", os.environ["_X_AMZN_TRACE_ID"])
+            told = self.hop("worker")
+            self.assertRegex(told, "^recursive-loop: .*`worker` for the 17th time")
+            self.assertRegex(self.hop("other"), "`other` for the 17th time")
+            self.allow("Allow")
+            self.assertIsNone(self.hop("worker"))
+            self.assertRegex(self.hop("other"), "`other` for the 18th time")
 
 
 class Concurrency(Case):

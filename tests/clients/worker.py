@@ -14,6 +14,8 @@ def handler(event, context):
         # Until the test says so: polled, as it does by making a file.
         while not os.path.exists(order["until"]):
             time.sleep(0.005)
+    if order.get("do") == "trace":
+        return os.environ["_X_AMZN_TRACE_ID"]
     client = context.client_context
     return {
         "event": event,

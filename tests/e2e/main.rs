@@ -7,6 +7,7 @@ mod extensions;
 mod imports;
 #[path = "../suite/pipeline.rs"]
 mod pipeline;
+mod recursive_loop;
 #[path = "../suite/refusals.rs"]
 mod refusals;
 #[path = "../suite/reload.rs"]

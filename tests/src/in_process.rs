@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use longshore::settings::{Pace, PackageSource, Profile, Settings, Start, Watch};
+use longshore::settings::{Pace, PackageSource, Parity, Profile, Settings, Start, Watch};
 use longshore::stack::{Parts, Stack};
 use reqwest::StatusCode;
 use service_runtime::{LogFormat, Shutdown};
@@ -45,7 +45,7 @@ impl Services {
 }
 
 pub(crate) async fn start(workspace: &Path, variables: &[(&str, &str)]) -> Result<Sandbox> {
-    start_timed(workspace, variables, Timing::AWS).await
+    start_with(workspace, variables, |_| {}).await
 }
 
 /// How fast time goes by.
@@ -70,13 +70,26 @@ impl Timing {
 /// # Errors
 /// If a service cannot start.
 pub async fn of_workspace(workspace: &Path, timing: Timing) -> Result<Sandbox> {
-    start_timed(workspace, &[], timing).await
+    start_with(workspace, &[], |settings| {
+        settings.time_scale = timing.pace;
+        settings.function_timeout = timing.function_timeout;
+    })
+    .await
 }
 
-async fn start_timed(
+/// The functions of a workspace, where what fails on AWS only fails here, too.
+///
+/// # Errors
+/// If a service cannot start.
+pub async fn of_workspace_as_on_aws(workspace: &Path) -> Result<Sandbox> {
+    let enforce = |settings: &mut Settings| settings.parity = Parity::Enforce;
+    start_with(workspace, &[], enforce).await
+}
+
+async fn start_with(
     workspace: &Path,
     variables: &[(&str, &str)],
-    timing: Timing,
+    change: impl FnOnce(&mut Settings),
 ) -> Result<Sandbox> {
     let fixtures = TempDir::new()?;
     std::fs::copy(
@@ -84,11 +97,8 @@ async fn start_timed(
         fixtures.path().join("sample.ndjson"),
     )?;
     let shutdown = Shutdown::new();
-    let settings = Settings {
-        time_scale: timing.pace,
-        function_timeout: timing.function_timeout,
-        ..settings(workspace, fixtures.path(), variables)
-    };
+    let mut settings = settings(workspace, fixtures.path(), variables);
+    change(&mut settings);
     let stack = Stack::start(settings, Parts::ALL, shutdown.clone()).await?;
     let addresses = *stack.addresses();
     let url = |address: Option<SocketAddr>, what: &'static str| {
@@ -168,7 +178,7 @@ fn settings(workspace: &Path, fixtures: &Path, variables: &[(&str, &str)]) -> Se
         init_timeout: Duration::from_secs(10),
         idle_timeout: Duration::ZERO,
         freeze: false,
-        parity: longshore::settings::Parity::Warn,
+        parity: Parity::Warn,
         integration_timeout: Duration::from_secs(29),
         time_scale: Pace::AWS,
         job_timeout: Duration::from_secs(60),

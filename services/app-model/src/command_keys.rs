@@ -11,6 +11,7 @@
 //! env = { MODE = "test" }
 //! handler = "app.handler"
 //! log_format = "json"
+//! recursive_loop = "Allow"
 //! extensions = "legacy/extensions"   # and `layers`: see `Layers`
 //! ```
 //!
@@ -24,7 +25,7 @@ use crate::section::{Problems, Section};
 use crate::settings::SettingsLayers;
 use crate::{Function, FunctionSource};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "command",
     "cwd",
     "watch",
@@ -34,6 +35,7 @@ const KEYS: [&str; 11] = [
     "env_file",
     "handler",
     "log_format",
+    "recursive_loop",
     "extensions",
     "layers",
 ];
@@ -86,6 +88,7 @@ pub(crate) fn declared_commands(
         let mut settings = SettingsLayers::default();
         settings.add_limits(&table, problems);
         settings.add_log_format(&table, problems);
+        settings.add_recursive_loop(&table, problems);
         for table in around.iter().copied().chain([&table]) {
             settings.add_layers(table, problems);
         }

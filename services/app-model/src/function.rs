@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Excess, Layers};
 
 /// A Lambda function's name: 1 to 64 letters, digits, hyphens and underscores.
@@ -102,6 +104,8 @@ pub struct FunctionSettings {
     pub handler: String,
     /// How the platform's lines in its log look.
     pub log_format: LogFormat,
+    /// What becomes of it in a loop.
+    pub recursive_loop: RecursiveLoop,
     /// External extensions and libraries.
     pub layers: Layers,
 }
@@ -114,6 +118,17 @@ pub enum LogFormat {
     Text,
     /// `{"time":…,"type":"platform.start","record":{…}}`
     Json,
+}
+
+/// What becomes of a function that a chain of requests invokes again and again, in Lambda's
+/// words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecursiveLoop {
+    /// It is stopped.
+    #[default]
+    Terminate,
+    /// It is meant to be, and goes on.
+    Allow,
 }
 
 impl FunctionSettings {

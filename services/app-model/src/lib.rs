@@ -27,7 +27,7 @@ pub use authorizer::{
 pub use declarations::{Declarations, InvalidDeclarations};
 pub use function::{
     CargoTarget, CommandSource, Function, FunctionName, FunctionSettings, FunctionSource,
-    InvalidFunctionName, LogFormat,
+    InvalidFunctionName, LogFormat, RecursiveLoop,
 };
 pub use layers::{ExtensionFolder, Layers};
 pub use model::{AppModel, Declared};

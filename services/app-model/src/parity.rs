@@ -136,6 +136,10 @@ const LAMBDA_LIFECYCLE: Page = Page {
     title: "Understanding the Lambda execution environment lifecycle",
     url: "https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html",
 };
+const LAMBDA_RECURSION: Page = Page {
+    title: "Use Lambda recursive loop detection to prevent infinite loops",
+    url: "https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html",
+};
 const REST_QUOTAS: Page = Page {
     title: "Quotas for configuring and running a REST API in API Gateway",
     url: "https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html",
@@ -249,6 +253,15 @@ rules! {
         warned: "it is there",
         enforced: "the same: it is measured when the environment ends. On AWS no more can be written",
         page: LAMBDA_STORAGE,
+    };
+    RECURSIVE_LOOP: Rule {
+        name: "recursive-loop",
+        about: "a chain of requests that invokes a function again and again",
+        limit: "about 16 invocations of a function in a chain",
+        most: 16,
+        warned: "it goes on",
+        enforced: "the next one is stopped: a caller gets 400 `RecursiveInvocationException`, an event goes to the dead-letter queue and the on-failure destination",
+        page: LAMBDA_RECURSION,
     };
     REST_HEADERS: Rule {
         name: "rest-headers",
@@ -440,6 +453,7 @@ mod tests {
                 env: BTreeMap::new(),
                 handler: "bootstrap".to_owned(),
                 log_format: crate::LogFormat::Text,
+                recursive_loop: crate::RecursiveLoop::Terminate,
                 layers: crate::Layers::default(),
             },
             beyond: Vec::new(),

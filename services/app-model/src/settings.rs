@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::parity::{MEMORY, Rule, TIMEOUT};
 use crate::section::{Problems, Section};
-use crate::{Excess, FunctionSettings, Layers, LogFormat};
+use crate::{Excess, FunctionSettings, Layers, LogFormat, RecursiveLoop};
 
 /// Lambda's bounds.
 const MEMORY_MB: std::ops::RangeInclusive<u64> = 128..=10_240;
@@ -26,6 +26,7 @@ pub(crate) struct SettingsLayers {
     timeout: Option<Duration>,
     env: BTreeMap<String, String>,
     log_format: Option<LogFormat>,
+    recursive_loop: Option<RecursiveLoop>,
     /// What AWS would refuse: of each setting, what the innermost layer says.
     beyond: BTreeMap<&'static str, Excess>,
     layers: Layers,
@@ -61,6 +62,7 @@ impl SettingsLayers {
         let deploy = layer.section("deploy", problems);
         self.add_limits(&deploy, problems);
         self.add_log_format(&deploy, problems);
+        self.add_recursive_loop(&deploy, problems);
         self.add_environment(&deploy, problems);
         self.add_environment(&layer.section("watch", problems), problems);
     }
@@ -118,6 +120,21 @@ impl SettingsLayers {
         }
     }
 
+    /// `recursive_loop`: `Allow` or `Terminate`, in any spelling.
+    pub(crate) fn add_recursive_loop(&mut self, table: &Section<'_>, problems: &mut Problems) {
+        let Some(text) = table.get::<String>("recursive_loop", problems) else {
+            return;
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "allow" => self.recursive_loop = Some(RecursiveLoop::Allow),
+            "terminate" => self.recursive_loop = Some(RecursiveLoop::Terminate),
+            _ => problems.push(table.problem(
+                "recursive_loop",
+                &format!("`{text}` is no choice: use `Allow` or `Terminate`"),
+            )),
+        }
+    }
+
     /// `env_file`, then `env` or `env_var`.
     pub(crate) fn add_environment(&mut self, table: &Section<'_>, problems: &mut Problems) {
         if let Some(file) = table.get::<PathBuf>("env_file", problems) {
@@ -159,6 +176,7 @@ impl SettingsLayers {
             env: self.env,
             handler: handler.to_owned(),
             log_format: self.log_format.unwrap_or_default(),
+            recursive_loop: self.recursive_loop.unwrap_or_default(),
             layers: self.layers,
         }
     }

@@ -134,6 +134,7 @@ mod tests {
             env: std::collections::BTreeMap::new(),
             handler: "bootstrap".into(),
             log_format: app_model::LogFormat::Text,
+            recursive_loop: app_model::RecursiveLoop::Terminate,
             layers: app_model::Layers::default(),
         };
         (

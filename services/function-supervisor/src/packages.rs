@@ -168,6 +168,7 @@ fn settings(
         env: BTreeMap::new(),
         handler: BOOTSTRAP.to_owned(),
         log_format: app_model::LogFormat::Text,
+        recursive_loop: app_model::RecursiveLoop::Terminate,
         layers: layers.clone(),
     }
 }

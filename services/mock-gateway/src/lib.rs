@@ -26,6 +26,7 @@ mod outcome;
 mod parity;
 mod platform_event;
 mod process;
+mod recursion;
 pub mod response;
 mod routes;
 mod runtime_api;

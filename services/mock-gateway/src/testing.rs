@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use app_model::{
     CommandSource, Function, FunctionName, FunctionSettings, FunctionSource, Layers, LogFormat,
-    Parity,
+    Parity, RecursiveLoop,
 };
 use bytes::Bytes;
 use function_supervisor::{
@@ -68,6 +68,7 @@ pub(crate) fn function(name: &str) -> Function {
             env: BTreeMap::new(),
             handler: "bootstrap".to_owned(),
             log_format: LogFormat::Text,
+            recursive_loop: RecursiveLoop::Terminate,
             layers: Layers::default(),
         },
         beyond: Vec::new(),

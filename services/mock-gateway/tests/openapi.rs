@@ -70,6 +70,7 @@ fn table() -> FunctionTable {
             env: std::collections::BTreeMap::new(),
             handler: "bootstrap".to_owned(),
             log_format: app_model::LogFormat::Text,
+            recursive_loop: app_model::RecursiveLoop::Terminate,
             layers: app_model::Layers::default(),
         },
         beyond: Vec::new(),

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use app_model::{
-    AppModel, Authorizer, FunctionSource, IdentitySource, Keys, PayloadFormat, TransferMode,
+    AppModel, Authorizer, FunctionSource, IdentitySource, Keys, PayloadFormat, RecursiveLoop,
+    TransferMode,
 };
 use cargo_metadata::Metadata;
 use serde_json::{Value, json};
@@ -148,6 +149,35 @@ fn settings_come_in_layers() {
     assert_eq!(
         settings(&model, "plain"),
         "128 30 A=workspace B=workspace C=workspace"
+    );
+}
+
+#[test]
+fn loops_are_allowed_where_that_is_declared() {
+    let workspace = r#"
+        lambda.deploy.recursive_loop = "Allow"
+        longshore.function.command = { command = ["c"], recursive_loop = "allow" }
+        longshore.function.plain = { command = ["c"] }
+        longshore.function.wrong = { command = ["c"], recursive_loop = "Forbid" }
+    "#;
+    let package = r#"lambda.bin.two.deploy.recursive_loop = "terminate""#;
+    let model = model(workspace, &[("handlers/p", &["one", "two"], package)]);
+    for (name, expected) in [
+        ("one", RecursiveLoop::Allow),
+        ("two", RecursiveLoop::Terminate),
+        ("command", RecursiveLoop::Allow),
+        ("plain", RecursiveLoop::Terminate),
+        ("wrong", RecursiveLoop::Terminate),
+    ] {
+        let function = &model.functions[&name.parse().unwrap()];
+        assert_eq!(function.settings.recursive_loop, expected, "{name}");
+    }
+    let [problem] = model.problems.as_slice() else {
+        panic!("{:?}", model.problems);
+    };
+    assert!(
+        problem.ends_with("recursive_loop: `Forbid` is no choice: use `Allow` or `Terminate`"),
+        "{problem}"
     );
 }
 

@@ -28,6 +28,7 @@ fn artifact(argv: &[&str]) -> Arc<Artifact> {
                 env: BTreeMap::new(),
                 handler: "bootstrap".into(),
                 log_format: app_model::LogFormat::Text,
+                recursive_loop: app_model::RecursiveLoop::Terminate,
                 layers: app_model::Layers::default(),
             },
             beyond: Vec::new(),

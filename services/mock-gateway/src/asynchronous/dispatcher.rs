@@ -19,6 +19,7 @@ use crate::broker::Answer;
 use crate::faults::Taken;
 use crate::invocation::Invocation;
 use crate::outcome::Outcome;
+use crate::recursion;
 
 /// Longer than any function runs.
 const PATIENCE: Duration = Duration::from_secs(960);
@@ -233,6 +234,10 @@ impl Attempt {
             tracing::error!(function = event.function, "a stored event makes no sense");
             return self.replace(Vec::new()).await;
         };
+        if let recursion::Verdict::Stopped(_) = recursion::judge(&self.events, &invocation) {
+            let (condition, attempts) = (Condition::RecursiveInvocation, self.entry.attempts);
+            return self.end(event, &payload, condition, attempts, None).await;
+        }
         let answer = self.deliver(invocation, &event.faults).await;
         let stopping = self.events.closing().is_cancelled();
         match verdict::after(&self.entry, &answer.outcome, &options, pace, stopping) {

@@ -1,8 +1,9 @@
 //! What was set for a function by Lambda's API: reserved concurrency, how its events are
-//! retried and where word of their end goes. Kept in the store beside the events.
+//! retried, where word of their end goes, what becomes of loops. Kept in the store beside the events.
 
 use std::time::Duration;
 
+use app_model::RecursiveLoop;
 use serde::{Deserialize, Serialize};
 
 /// What was set for a function; nothing by default.
@@ -14,6 +15,8 @@ pub(crate) struct FunctionOptions {
     pub(crate) event_invoke: Option<EventInvokeConfig>,
     /// Where events go that were given up: a queue's or a topic's ARN.
     pub(crate) dead_letter_target: Option<String>,
+    /// What becomes of it in a loop; unset, what its declaration says.
+    pub(crate) recursive_loop: Option<RecursiveLoop>,
 }
 
 /// As `PutFunctionEventInvokeConfig` sets it.

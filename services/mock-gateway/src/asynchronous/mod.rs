@@ -21,7 +21,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use app_model::FunctionName;
+use app_model::{FunctionName, RecursiveLoop};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -223,6 +223,17 @@ impl Events {
         options.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What becomes of a function in a loop: what was set, else what is declared.
+    pub(crate) fn recursive_loop(&self, function: &FunctionName) -> RecursiveLoop {
+        let set = self.options(function).recursive_loop;
+        set.unwrap_or_else(|| {
+            let declared = self.shared.broker.declared(function);
+            declared.map_or_else(RecursiveLoop::default, |declared| {
+                declared.function.settings.recursive_loop
+            })
+        })
+    }
+
     /// Sets it, once it is written down.
     pub(crate) async fn set_options(
         &self,
@@ -286,7 +297,7 @@ impl Events {
         self.shared.broker.shared.config.pace
     }
 
-    fn broker(&self) -> &Broker {
+    pub(crate) fn broker(&self) -> &Broker {
         &self.shared.broker
     }
 

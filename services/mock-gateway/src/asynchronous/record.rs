@@ -10,6 +10,7 @@ use super::function_options::FunctionOptions;
 use super::verdict::Condition;
 use crate::invocation::{RequestId, TraceId};
 use crate::outcome::Outcome;
+use crate::recursion;
 
 /// A dead letter tells at most this many bytes of the error.
 const ERROR_MESSAGE_BYTES: usize = 1_024;
@@ -145,12 +146,19 @@ impl Ended<'_> {
             .as_ref()
             .and_then(|body| serde_json::from_slice(body).ok())
             .unwrap_or_default();
-        let message = error["errorMessage"]
-            .as_str()
-            .unwrap_or(self.condition.as_str());
+        let is_loop = self.condition == Condition::RecursiveInvocation;
+        let message = error["errorMessage"].as_str().unwrap_or(if is_loop {
+            recursion::MESSAGE
+        } else {
+            self.condition.as_str()
+        });
         let end = message.floor_char_boundary(ERROR_MESSAGE_BYTES);
         // The status that Lambda's Invoke would have had.
-        let code = if body.is_some() { "200" } else { "429" };
+        let code = match body {
+            Some(_) => "200",
+            None if is_loop => "400",
+            None => "429",
+        };
         [
             ("RequestID", "String", self.event.request_id.as_str()),
             ("ErrorCode", "Number", code),
@@ -218,6 +226,7 @@ mod tests {
                 ..EventInvokeConfig::default()
             }),
             dead_letter_target: Some(QUEUE.to_owned()),
+            recursive_loop: None,
         }
     }
 
@@ -315,6 +324,20 @@ mod tests {
             panic!("{owed:?}");
         };
         assert_eq!(letter.attributes[1].2, "429");
+    }
+
+    #[test]
+    fn an_event_that_a_loop_ended_goes_where_failures_go() {
+        let owed = ended(Condition::RecursiveInvocation, None);
+        let record: Value = serde_json::from_slice(&owed[0].1).unwrap();
+        let condition = &record["requestContext"]["condition"];
+        assert_eq!(condition, "RecursiveInvocationException");
+        assert_eq!(record.get("responsePayload"), None);
+        let Task::Send(letter) = &owed[1].0.task else {
+            panic!("{owed:?}");
+        };
+        assert_eq!(letter.attributes[1].2, "400");
+        assert_eq!(letter.attributes[2].2, recursion::MESSAGE);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! tasks of the test.
 
 mod faults;
+mod recursion;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,13 +31,20 @@ impl Sandbox {
     /// Two functions, `demo` and `other`. An event that says `fail` fails; one that says
     /// `{"process": n}` is answered by the n-th process and never by those before it.
     async fn start(folder: &Path, aws_endpoint: Option<String>) -> Self {
+        let config = crate::Config {
+            aws_endpoint,
+            ..config()
+        };
+        Self::start_with(folder, config).await
+    }
+
+    async fn start_with(folder: &Path, config: crate::Config) -> Self {
         let (sender, seen) = mpsc::unbounded_channel();
         let launcher = FakeLauncher::new(move |runtime| function(runtime, sender.clone()));
         let config = crate::Config {
             // A minute is 50 ms.
             pace: Pace::times(1_200.0).unwrap(),
-            aws_endpoint,
-            ..config()
+            ..config
         };
         let broker = Broker::new(config, launcher);
         let mut tasks = JoinSet::new();

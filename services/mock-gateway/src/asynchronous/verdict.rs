@@ -21,6 +21,8 @@ pub(crate) enum Condition {
     RetriesExhausted,
     EventAgeExceeded,
     ZeroReservedConcurrency,
+    /// AWS does not document which word it has for this one.
+    RecursiveInvocation,
 }
 
 impl Condition {
@@ -30,6 +32,7 @@ impl Condition {
             Self::RetriesExhausted => "RetriesExhausted",
             Self::EventAgeExceeded => "EventAgeExceeded",
             Self::ZeroReservedConcurrency => "ZeroReservedConcurrency",
+            Self::RecursiveInvocation => "RecursiveInvocationException",
         }
     }
 }

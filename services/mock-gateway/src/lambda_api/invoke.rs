@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use app_model::Excess;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -24,6 +25,7 @@ use crate::faults::{Injected, Speaker, Taken};
 use crate::invocation::{Invocation, RequestId, TenantId, TraceId};
 use crate::live_body::{Framing, LiveBody};
 use crate::outcome::{MAX_PAYLOAD_BYTES, Outcome};
+use crate::recursion::{self, Verdict};
 use crate::routes::{Hungup, mark, read_body};
 use crate::server::Gateway;
 
@@ -98,6 +100,11 @@ pub(crate) async fn invoke(
                 if let Some(refused) = refused(&injected) {
                     return Ok(refused);
                 }
+                let told = match recursion::judge(&gateway.events, &call) {
+                    Verdict::Made => None,
+                    Verdict::Told(excess) => Some(excess),
+                    Verdict::Stopped(excess) => return Ok(stopped(&excess)),
+                };
                 let broker = &gateway.broker;
                 let answer = broker
                     .invoke_with(call, PATIENCE, &injected, Taken::Whole)
@@ -106,6 +113,7 @@ pub(crate) async fn invoke(
                     Told::Answered(body) => answered(body, None, &answer),
                     Told::Failed(body) => answered(body, Some("Unhandled"), &answer),
                 };
+                recursion::mark(response.headers_mut(), told.as_ref());
                 injected.mark(&mut response);
                 Ok(response)
             }
@@ -161,6 +169,11 @@ pub(crate) async fn invoke_with_response_stream(
         if let Some(refused) = refused(&injected) {
             return Ok(refused);
         }
+        let told = match recursion::judge(&gateway.events, &call) {
+            Verdict::Made => None,
+            Verdict::Told(excess) => Some(excess),
+            Verdict::Stopped(excess) => return Ok(stopped(&excess)),
+        };
         let broker = &gateway.broker;
         let answer = broker
             .invoke_with(call, PATIENCE, &injected, Taken::AsWritten)
@@ -176,6 +189,7 @@ pub(crate) async fn invoke_with_response_stream(
             };
             let body = LiveBody::body(Bytes::new(), pieces, framing, None);
             let mut response = framed(Response::new(body), &answer);
+            recursion::mark(response.headers_mut(), told.as_ref());
             injected.mark(&mut response);
             return Ok(response);
         }
@@ -186,6 +200,7 @@ pub(crate) async fn invoke_with_response_stream(
         let log = answer.log_tail.as_ref().map(|tail| BASE64.encode(tail));
         let frames = event_stream::frames(&payload, error.as_ref(), log.as_deref());
         let mut response = framed(Response::new(Body::from(frames)), &answer);
+        recursion::mark(response.headers_mut(), told.as_ref());
         injected.mark(&mut response);
         Ok(response)
     };
@@ -358,6 +373,13 @@ fn refused(injected: &Injected) -> Option<Response> {
     let mut response = injected.refused()?.answer(Speaker::Lambda);
     injected.mark(&mut response);
     Some(response)
+}
+
+/// The answer to a call that a chain of requests makes too often.
+fn stopped(excess: &Excess) -> Response {
+    let mut response = Refusal::recursive().into_response();
+    recursion::mark(response.headers_mut(), Some(excess));
+    response
 }
 
 /// Once this returns, the event outlives the process.

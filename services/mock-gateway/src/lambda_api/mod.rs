@@ -6,6 +6,7 @@ mod event_invoke_config;
 mod event_stream;
 mod functions;
 mod invoke;
+mod recursion_config;
 mod refusal;
 mod target;
 #[cfg(test)]
@@ -81,6 +82,10 @@ pub(crate) fn routes() -> Router<Gateway> {
         .route(
             "/2019-09-25/functions/{name}/event-invoke-config/list",
             get(event_invoke_config::list),
+        )
+        .route(
+            "/2024-08-31/functions/{name}/recursion-config",
+            get(recursion_config::get).put(recursion_config::put),
         )
 }
 

@@ -6,6 +6,8 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 
+use crate::recursion;
+
 /// A refused call.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -89,6 +91,26 @@ impl Refusal {
             "InvalidRequestContentException",
             message,
         )
+    }
+
+    /// An invocation that a chain of requests makes too often.
+    pub(crate) fn recursive() -> Self {
+        Self::of_user(
+            StatusCode::BAD_REQUEST,
+            "RecursiveInvocationException",
+            recursion::MESSAGE,
+        )
+    }
+
+    /// A field that a request must have.
+    pub(crate) fn missing(field: &str) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error_type: "ValidationException",
+            body: json!({"message": format!(
+                "1 validation error detected: Value null at '{field}' failed to satisfy constraint: Member must not be null"
+            )}),
+        }
     }
 
     /// `reason` is one of the API's: whose limit was reached.

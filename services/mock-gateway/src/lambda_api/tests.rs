@@ -1,5 +1,7 @@
 //! Lambda's API, with a function that is a task of the test behind it.
 
+mod recursion;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -33,6 +35,10 @@ async fn function(runtime: FakeRuntime) -> RuntimeExit {
                 runtime.post(&path, None, error.to_owned()).await;
             }
             Some("never") => std::future::pending().await,
+            Some("trace") => {
+                let trace = event.header("lambda-runtime-trace-id");
+                runtime.respond(&event, &json!(trace).to_string()).await;
+            }
             Some("context") => {
                 let context = event.header("lambda-runtime-client-context").to_owned();
                 runtime.respond(&event, &context).await;
@@ -56,7 +62,11 @@ fn two_functions() -> FunctionTable {
 }
 
 fn gateway() -> (Router, Broker) {
-    let broker = Broker::new(config(), FakeLauncher::new(function));
+    gateway_with(config())
+}
+
+fn gateway_with(config: crate::Config) -> (Router, Broker) {
+    let broker = Broker::new(config, FakeLauncher::new(function));
     let table = two_functions();
     broker.take_in(&table);
     let (_, functions) = watch::channel(Arc::new(table));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use app_model::{
     CommandSource, Function, FunctionName, FunctionSettings, FunctionSource, LogFormat,
+    RecursiveLoop,
 };
 use function_supervisor::{
     Artifact, BuildState, FunctionEntry, FunctionTable, Generation, OutputLine,
@@ -74,6 +75,7 @@ fn table() -> FunctionTable {
             env: BTreeMap::new(),
             handler: "bootstrap".to_owned(),
             log_format: LogFormat::Text,
+            recursive_loop: RecursiveLoop::Terminate,
             layers: app_model::Layers::default(),
         },
         beyond: Vec::new(),
