@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The longest that a line waits for others.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(10);
 /// Whoever logs waits while so many bytes are there that nobody takes.
 const BOUND: usize = 1024 * 1024;
 
@@ -81,7 +81,9 @@ impl Gathering {
             std::mem::swap(&mut text, &mut state.text);
             let is_last = state.is_closed;
             drop(state);
-            self.taken.notify_all();
+            if text.len() > BOUND {
+                self.taken.notify_all();
+            }
             // Nobody is left to tell that standard error is gone.
             output.write_all(&text).and_then(|()| output.flush()).ok();
             text.clear();

@@ -98,6 +98,10 @@ impl Extensions {
     /// What the next of them does; never, if there is none. Cancel-safe. The lines that
     /// one printed come before its end.
     pub(super) async fn next(&mut self) -> Happened {
+        if self.0.is_empty() {
+            // Most functions have none, and the environment asks several times a request.
+            return std::future::pending().await;
+        }
         loop {
             let (index, happened) = self.first().await;
             if let Some(Happened::Exited { .. }) = happened {
