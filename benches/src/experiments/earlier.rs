@@ -2,19 +2,27 @@
 //! the requests that do not use it. Interleaved, as the tools are in `latency`.
 
 use crate::arena::Arena;
+use crate::cli::Counts;
 use crate::client::Call;
 use crate::experiments::latency::{BODY, CONNECTIONS, Rounds, WARM_UP, figure, interleaved};
 use crate::report::{Cell, Row, Section, Target, Unit};
-use crate::samples::Samples;
 use crate::site::Function;
 use crate::tool::{Profile, Server, Tool};
 
 const TITLE: &str = "Beside an earlier build";
 /// How much slower than the earlier build one may be.
 const BOUND: f64 = 1.05;
+/// Two builds are a few per cent apart, and so are two rounds of one build: many short
+/// rounds tell them apart better than few long ones.
+const ROUNDS_FOR_ONE: u32 = 3;
 
 pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
-    let counts = arena.counts();
+    let all = arena.counts();
+    let counts = Counts {
+        latency_rounds: all.latency_rounds * ROUNDS_FOR_ONE as usize,
+        latency_run: all.latency_run / ROUNDS_FOR_ONE,
+        ..all
+    };
     let tools = [Tool::Longshore, Tool::Earlier];
     if let Some(absent) = tools.into_iter().find_map(|tool| arena.absent(tool)) {
         return Ok(Section {
@@ -41,9 +49,9 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
     Ok(Section {
         title: TITLE.to_owned(),
         method: format!(
-            "The requests of \"Latency and throughput\" to two builds of Longshore, both up: {} s after {} s of \
-             warm-up, {} rounds interleaved A B A B. *As slow as*: the medians of the rounds' p50, this one's divided \
-             by the earlier one's.",
+            "The requests of \"Latency and throughput\" to two builds of Longshore, both up: {:.1} s after {} s of \
+             warm-up, {} rounds interleaved A B A B. *As slow as*: in each round, this one's p50 divided by the \
+             earlier one's right after it; then the median of rounds.",
             counts.latency_run.as_secs_f64(),
             WARM_UP.as_secs_f64(),
             counts.latency_rounds,
@@ -55,12 +63,15 @@ pub(crate) async fn run(arena: &mut Arena) -> anyhow::Result<Section> {
 
 fn table(connections: usize, rounds: &[Rounds]) -> [Row; 4] {
     let cells = |cell: fn(&Rounds) -> Cell| rounds.iter().map(cell).collect::<Vec<_>>();
-    let p50: Vec<f64> = rounds
-        .iter()
-        .filter_map(|seen| seen.p50.iter().copied().collect::<Samples>().median())
-        .collect();
-    let slower = match p50.as_slice() {
-        [now, earlier] => Cell::one(now / earlier),
+    let slower = match rounds {
+        [now, earlier] if !now.p50.is_empty() && !earlier.p50.is_empty() => {
+            let pairs = now.p50.iter().zip(&earlier.p50);
+            figure(
+                &pairs
+                    .map(|(now, earlier)| now / earlier)
+                    .collect::<Vec<_>>(),
+            )
+        }
         _ => Cell::said("no answers"),
     };
     [
